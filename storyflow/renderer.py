@@ -1,0 +1,148 @@
+"""The border between plan and models: two small protocols and the values that cross it.
+
+Everything here is numpy at most, so that planner, farm and tests never import torch. A model kind
+implements `Renderer` (and `TextEncoder`, where it has one); `kinds.py` lists the kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Lattice(Protocol):
+    """Which segment lengths a model kind can render; the planner knows no numbers of its own."""
+
+    @property
+    def overlap(self) -> int:
+        """History frames that a continuing segment takes."""
+
+    @property
+    def grid(self) -> int:
+        """Frames per latent after the first: positions in a shot move in steps of this."""
+
+    def new_frames(self, *, fresh: bool) -> range:
+        """Legal numbers of new frames for one segment, ascending.
+
+        `fresh` is a shot's first segment without history; a continuing segment's window is
+        `overlap` longer than its new frames. The range's last value is the trained length, its
+        first the shortest that still leaves `overlap` frames for the next segment.
+        """
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """One diffusion-forcing call.
+
+    `window` counts all frames the model sees, of which the first `overlap` are history (0 when
+    fresh). `seed` is the segment's own; renderers salt it by purpose and never draw from a global
+    generator. `label` is text for renderers that draw it (slate), else empty.
+    """
+
+    width: int
+    height: int
+    window: int
+    overlap: int
+    seed: int
+    label: str = ""
+
+    @property
+    def new(self) -> int:
+        """Frames that this segment adds to the film."""
+        return self.window - self.overlap
+
+
+@dataclass(frozen=True)
+class History:
+    """The last `overlap` frames before a segment, in the stored form and dtype.
+
+    `pixels`: uint8 [overlap, height, width, 3], RGB. `latents`: float32 [channels, latent frames,
+    h, w], the latents of the same frames, or None where the kind has none.
+    """
+
+    pixels: NDArray[np.uint8]
+    latents: NDArray[np.float32] | None = None
+
+
+class Sink(Protocol):
+    """Takes what a renderer makes, as it is made; memory stays flat."""
+
+    def frames(self, chunk: NDArray[np.uint8]) -> None:
+        """The next new frames, uint8 [n, height, width, 3], RGB; history frames never come."""
+
+    def latents(self, chunk: NDArray[np.float32]) -> None:
+        """The latents of the new frames, float32 [channels, n, h, w]; once per segment."""
+
+    def step(self, done: int, total: int) -> None:
+        """Progress within the segment, in solver steps."""
+
+
+class TextEncoder(Protocol):
+    """Turns a prompt into the embedding that a renderer of the same kind reads."""
+
+    def setup(self) -> None:
+        """Load the model. Raises ModelError."""
+
+    def encode(self, text: str) -> NDArray[np.float32]:
+        """[tokens, dim], without padding; float32 holds bfloat16 exactly."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class Renderer(Protocol):
+    """Renders segments. A segment's output is a pure function of the arguments of `render`."""
+
+    def setup(self) -> None:
+        """Load the model. Raises ModelError."""
+
+    def render(
+        self,
+        spec: SegmentSpec,
+        prompt: NDArray[np.float32] | None,
+        negative: NDArray[np.float32] | None,
+        history: History | None,
+        sink: Sink,
+    ) -> None:
+        """Render one segment into `sink`. Raises SegmentError for inputs it can never render."""
+
+    def numerics(self) -> str:
+        """The numerics class: device kind and instruction set, dtype, backend, compile, torch."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one segment costs, before it is rendered: floating-point operations."""
+
+    flops: float
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A kind of model that a profile can name, without loading anything.
+
+    `identity` names the weights and `pixel_fields` every profile field that changes pixels, both
+    as JSON-able values for keys. `embeds_prompts` says whether prompts go through a text encoder;
+    `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes the
+    window in frames. `notice` is one line to tell the user about the weights in use, or None.
+    """
+
+    name: str
+    lattice: Lattice
+    identity: str
+    pixel_fields: tuple[tuple[str, object], ...]
+    embeds_prompts: bool
+    draws_labels: bool
+    keeps_latents: bool
+    cost: Callable[[int], Cost]
+    renderer: Callable[[], Renderer]
+    text_encoder: Callable[[], TextEncoder] | None
+    notice: str | None = None
