@@ -1,0 +1,136 @@
+"""What a run tells while it goes on: frozen values, the same for the CLI's live view and for tools.
+
+The order is: Planned, then any mixture of the middle ones, then Finished exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The run knows its work: counts of segments, of those a store already has, of film frames."""
+
+    film: str
+    segments: int
+    reusable: int
+    frames: int
+    flops: float
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line that the user should read: an adjustment, random weights, a retry."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker has loaded its model; `numerics` is its numerics class."""
+
+    worker: str
+    numerics: str
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died; its segment goes back to the queue."""
+
+    worker: str
+    segment: str | None
+    cause: str
+
+
+@dataclass(frozen=True)
+class SegmentStarted:
+    """A worker began a segment. `attempt` counts from 1."""
+
+    segment: str
+    shot: str
+    key: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress within a segment, in solver steps."""
+
+    segment: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SegmentDone:
+    """A segment is in the store. `frames` is the lossless clip of its new frames."""
+
+    segment: str
+    shot: str
+    key: str
+    reused: bool
+    seconds: float
+    frames: Path
+
+
+@dataclass(frozen=True)
+class ShotFailed:
+    """A segment failed for good; `missing` are the shots that can't be completed because of it."""
+
+    segment: str
+    shot: str
+    error: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run used: worker seconds, the part of them that ended in a stored segment, money."""
+
+    worker_seconds: float
+    useful_seconds: float
+    money: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. A partial film is a result, not an exception.
+
+    `film` is film.mp4, film.partial.mp4, or None where nothing could be cut (cancelled, or only
+    some shots were asked for). `error` is the one line for an end other than complete or partial.
+    """
+
+    title: str
+    folder: Path
+    film: Path | None
+    manifest: Path | None
+    complete: bool
+    failures: tuple[ShotFailed, ...]
+    rendered: int
+    reused: int
+    spent: Spent
+    exit_code: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event."""
+
+    result: Result
+
+
+Event = (
+    Planned
+    | Notice
+    | WorkerReady
+    | WorkerLost
+    | SegmentStarted
+    | Step
+    | SegmentDone
+    | ShotFailed
+    | Finished
+)

@@ -1,0 +1,147 @@
+"""The plan: a film as a graph of segments, plain data, before anything is rendered.
+
+Nodes are named by their *recipe*: the hash of everything that decides a segment's output, with the
+parents' recipes standing in for pixels that don't exist yet (see `keys.py`). Equal recipes are one
+node, so takes that share their beginning share its segments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from storyflow.errors import Problem
+from storyflow.renderer import SegmentSpec
+from storyflow.storyboard.resolved import Mode, ResolvedShot, Transition
+from storyflow.timing import Size
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames [start, stop) of one segment, counted from that segment's first new frame."""
+
+    segment: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SegmentInputs:
+    """Everything that decides a segment's pixels, except its history: the body of its key."""
+
+    model: str
+    pixel_fields: tuple[tuple[str, object], ...]
+    prompt: str
+    negative: str
+    spec: SegmentSpec
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One node. `start` is its first new frame's position in the take, `beat` counts from 0."""
+
+    recipe: str
+    shot: str
+    take: int
+    index: int
+    beat: int
+    start: int
+    inputs: SegmentInputs
+    history: tuple[Span, ...] = ()
+    flops: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`2C/3`, or `2C.2/3` for another take than the first: the same in logs and paths."""
+        take = "" if self.take == 1 else f".{self.take}"
+        return f"{self.shot}{take}/{self.index}"
+
+    @property
+    def stop(self) -> int:
+        """One past its last frame's position in the take."""
+        return self.start + self.inputs.spec.new
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Recipes of the segments whose frames it continues."""
+        return tuple(dict.fromkeys(span.segment for span in self.history))
+
+
+@dataclass(frozen=True)
+class PlannedTake:
+    """One take of one shot: its chain of segments and where the cut takes its frames.
+
+    The cut shows [head, head + frames) of the generated frames; before lies the head handle, after
+    it the tail handle and, after the last segment only, the surplus that the lattice forces.
+    """
+
+    shot: ResolvedShot
+    take: int
+    seed: int
+    segments: tuple[Segment, ...]
+    head: int
+    frames: int
+    held: str | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """Text, image, first-last, extend or continue."""
+        return self.shot.mode
+
+    @property
+    def generated(self) -> int:
+        """Frames that rendering yields, handles and surplus included."""
+        return sum(segment.inputs.spec.new for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class CutEntry:
+    """One shot in the cut: frames [start, stop) of a take's generated frames.
+
+    `hold` repeats the first frame that often before it (an image-to-video shot under a dissolve).
+    """
+
+    shot: str
+    take: int
+    start: int
+    stop: int
+    hold: int = 0
+    into: Transition = Transition()
+    out: Transition = Transition()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A film, planned for one pipeline. `notices` are the adjustments that planning made."""
+
+    title: str
+    pipeline: str
+    fps: Fraction
+    size: Size
+    takes: tuple[PlannedTake, ...]
+    cut: tuple[CutEntry, ...]
+    keeps_latents: bool
+    embeds_prompts: bool
+    history: str
+    notices: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Every node once, parents before children within a shot, in storyboard order."""
+        unique: dict[str, Segment] = {}
+        for take in self.takes:
+            for segment in take.segments:
+                unique.setdefault(segment.recipe, segment)
+        return tuple(unique.values())
+
+    @property
+    def frames(self) -> int:
+        """Length of the film in frames."""
+        return sum(entry.stop - entry.start for entry in self.cut)
+
+    def take(self, shot: str, take: int) -> PlannedTake:
+        """The take that the cut or a continuation names. Raises KeyError."""
+        for planned in self.takes:
+            if planned.shot.id == shot and planned.take == take:
+                return planned
+        raise KeyError(f"{shot} take {take}")
