@@ -1,0 +1,77 @@
+"""Cluster files: *where* a film is rendered. One YAML file each, in `cluster/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from storyflow.documents import Strict
+from storyflow.settings import find_named, load_settings
+
+
+class WorkersSection(Strict):
+    """The render workers."""
+
+    count: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Render workers; 0 is as many as the accelerators (or, without any, the "
+        "cores divided by `threads`) that the cluster has allow.",
+    )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="CPU threads of one worker. Fixed, so that one worker or many make the same "
+        "film, bit for bit.",
+    )
+    gpus: float = Field(
+        default=0.0, ge=0.0, le=64.0, description="Accelerators that one worker holds."
+    )
+    accelerator: str | None = Field(
+        default=None, description="Ray's accelerator type to place workers on, such as H100."
+    )
+
+
+class RetriesSection(Strict):
+    """How often to try again."""
+
+    segment: int = Field(
+        default=3, ge=1, le=20, description="Attempts of one segment before its shot fails."
+    )
+    worker: int = Field(
+        default=4, ge=0, le=100, description="Deaths of one worker before it is not replaced."
+    )
+
+
+class Cluster(Strict):
+    """A cluster file."""
+
+    storyflow: Literal[1] = Field(default=1, description="Format version.")
+    about: str = Field(default="", description="One line for people.")
+    address: str = Field(
+        default="local",
+        description="local: a Ray of its own on this machine; auto: the running one; ray://HOST: "
+        "a remote one; in-process: no Ray at all.",
+    )
+    store: str = Field(
+        default=".storyflow/store", description="Folder of finished segments, seen by all workers."
+    )
+    workers: WorkersSection = WorkersSection()
+    retries: RetriesSection = RetriesSection()
+    price: float | None = Field(
+        default=None, ge=0.0, description="Money per GPU-hour (or worker-hour without GPUs)."
+    )
+    currency: str = Field(default="USD", max_length=8, description="What `price` is counted in.")
+
+
+def load_cluster(name: str | Path, overrides: Sequence[str] = ()) -> Cluster:
+    """The checked settings of a shipped cluster file, or of any other by its path.
+
+    Raises ProfileError: unknown name, broken file, unknown field or value out of range.
+    """
+    return load_settings(Cluster, find_named(name, "cluster", "cluster file"), overrides)

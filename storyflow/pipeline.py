@@ -1,0 +1,144 @@
+"""Pipeline profiles: *how* a film is rendered. One YAML file each, in `pipelines/`.
+
+    profile = load_profile("toybox", overrides=("forcing.steps=20",))
+
+A name is looked up among the shipped profiles; a path names any other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from storyflow.documents import Strict
+from storyflow.settings import find_named, load_settings
+from storyflow.timing import Size, parse_rate, parse_size
+
+Rate = Annotated[
+    Fraction, BeforeValidator(parse_rate), PlainSerializer(str), Field(json_schema_extra={})
+]
+FrameSize = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(str)]
+
+
+class ModelSection(Strict):
+    """Which model."""
+
+    kind: Literal["skyreels-v2-df", "slate"] = Field(
+        description="The kind of model: SkyReels-V2 diffusion forcing, or the slate that draws."
+    )
+    id: str = Field(
+        default="",
+        description="Hub id or local Diffusers folder (a path with a slash, relative to the "
+        "current folder); `toybox` is the embedded model. Ignored by slate.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit, tag or branch of a hub id; enters every key."
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="bfloat16", description="Numbers the transformer computes with; the VAE keeps 32."
+    )
+
+
+class WindowsSection(Strict):
+    """How shots are divided into segments."""
+
+    trained: int = Field(
+        default=97, ge=5, le=1001, description="Frames that the model was trained on at once."
+    )
+    overlap: int = Field(
+        default=17, ge=1, le=500, description="History frames that a continuing segment reads."
+    )
+    floor: int = Field(
+        default=33, ge=5, description="No segment's window is made shorter than this by choice."
+    )
+    policy: Literal["full", "balanced"] = Field(
+        default="full",
+        description="full: the trained length wherever a beat allows; balanced: equal windows "
+        "between floor and trained length that cost the least compute.",
+    )
+
+
+class ForcingSection(Strict):
+    """Sampler settings of diffusion forcing. All of them change pixels."""
+
+    steps: int = Field(default=30, ge=1, le=120, description="Solver steps per segment.")
+    guidance: float = Field(
+        default=6.0, ge=1.0, le=30.0, description="Classifier-free guidance; 1 turns it off."
+    )
+    shift: float = Field(
+        default=8.0, gt=0.0, le=50.0, description="Timestep shift: larger spends steps on layout."
+    )
+    sigmas: Literal["reference", "diffusers"] = Field(
+        default="reference",
+        description="Noise levels as in the reference code, or as diffusers spaces them.",
+    )
+    history: Literal["pixels", "latents"] = Field(
+        default="pixels",
+        description="pixels: decode the last frames and encode them again, the reference's way; "
+        "latents: keep the last latents, diffusers' way.",
+    )
+    history_noise: int = Field(
+        default=20,
+        ge=0,
+        le=60,
+        description="Noise mixed into the history, in thousandths; smooths seams. 0 is none.",
+    )
+
+
+class SlateSection(Strict):
+    """Scripts for the slate: what to pretend. None of them changes pixels."""
+
+    delay: float = Field(
+        default=0.0, ge=0.0, le=3600.0, description="Seconds that each segment takes."
+    )
+    steps: int = Field(default=4, ge=1, le=1000, description="Progress steps per segment.")
+    fail: dict[str, int] = Field(
+        default_factory=dict,
+        description="Segment name (`1C/2`) to the number of attempts that fail; -1 is always.",
+    )
+    die: dict[str, int] = Field(
+        default_factory=dict,
+        description="Segment name to the number of attempts in which the worker process dies.",
+    )
+
+
+class DeliverSection(Strict):
+    """The delivered film. Never in a segment's key."""
+
+    crf: int = Field(default=18, ge=0, le=51, description="x264 quality; smaller is better.")
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
+        default="medium", description="x264 effort."
+    )
+    scale: int = Field(
+        default=1, ge=1, le=16, description="Whole-number enlargement, pixel for pixel."
+    )
+
+
+class Profile(Strict):
+    """A pipeline profile."""
+
+    storyflow: Literal[1] = Field(default=1, description="Format version.")
+    about: str = Field(default="", description="One line for people.")
+    model: ModelSection
+    frame: FrameSize = Field(description="Picture size, WIDTHxHEIGHT; multiples of 16.")
+    fps: Rate = Field(default=Fraction(24), description="Frames per second of the model.")
+    negative: str = Field(
+        default="", description="What the picture must not show; `default` is storyflow's own."
+    )
+    windows: WindowsSection = WindowsSection()
+    forcing: ForcingSection = ForcingSection()
+    slate: SlateSection = SlateSection()
+    deliver: DeliverSection = DeliverSection()
+
+
+def load_profile(name: str | Path, overrides: Sequence[str] = ()) -> tuple[str, Profile]:
+    """The profile's name and its checked settings. `overrides` are `section.field=value` texts.
+
+    Raises ProfileError: unknown name, broken file, unknown field or value out of range.
+    """
+    path = find_named(name, "pipelines", "pipeline")
+    return path.stem, load_settings(Profile, path, overrides)

@@ -1,0 +1,206 @@
+"""A structured caption becomes the prose that SkyReels-V2 was trained on; no model needed.
+
+The order is the fusion captioner's (SkyReels-V2 report, §3.1): shot type, angle, position;
+subjects with action, appearance, expression, position, the main one first; environment; lighting;
+camera motion last and verbatim. Spoken words follow the subjects, style stands before the camera.
+"""
+
+from __future__ import annotations
+
+from storyflow.prompts.caption import ShotCaption, Subject
+from storyflow.prompts.english import (
+    DETERMINERS,
+    PLAIN_ADJECTIVES,
+    PREPOSITIONS,
+    PRONOUNS,
+    described,
+    fragment,
+    head,
+    is_plural,
+    mentions,
+    sentence,
+    tidy,
+    with_article,
+    words,
+)
+
+SHOT_TYPE_WORDS = {
+    "long_shot": "A long shot",
+    "full_shot": "A full shot",
+    "medium_shot": "A medium shot",
+    "close_up": "A close-up",
+    "extreme_close_up": "An extreme close-up",
+}
+SHOT_ANGLE_WORDS = {
+    "eye_level": "at eye level",
+    "high_angle": "from a high angle",
+    "low_angle": "from a low angle",
+}
+SHOT_POSITION_WORDS = {
+    "front_view": "from the front",
+    "back_view": "from behind",
+    "side_view": "from the side",
+    "over_the_shoulder": "over the shoulder",
+    "overhead_view": "in an overhead view",
+    "point_of_view": "in point-of-view perspective",
+    "aerial_view": "in an aerial view",
+    "overlooking_view": "overlooking the scene",
+}
+
+FEELINGS = frozenset(
+    "surprise anger disgust fear joy grief sorrow rage terror delight awe wonder shame pride pain "
+    "relief despair love hate envy horror dread calm hope doubt shock boredom regret longing panic "
+    "curiosity contempt guilt fury bliss".split()
+)
+FACES = frozenset("expression face smile gaze look frown grin eyes lips tears stare".split())
+
+
+def compose(caption: ShotCaption) -> str:
+    """The prompt for one stretch of a shot: fluent sentences, in the trained order.
+
+    Empty fields and "other" leave no trace. A caption whose only content is one action is that
+    action as a sentence. Same caption, same text.
+    """
+    sentences = [framing(caption.shot_type, caption.shot_angle, caption.shot_position)]
+    subjects = sorted(caption.subjects, key=lambda subject: not subject.is_main_subject)
+    said: list[str] = []
+    for subject in subjects:
+        if not _already_said(subject, said):
+            said.append(_subject(subject))
+    sentences += said
+    sentences += [
+        _speech(caption.dialogue, subjects),
+        _stated("The setting is", caption.environment, noun=True),
+        _stated("The lighting is", caption.lighting),
+        _stated("The style is", caption.style),
+        sentence(caption.camera_motion),
+    ]
+    return " ".join(text for text in sentences if text)
+
+
+def framing(shot_type: str | None, angle: str | None, position: str | None) -> str:
+    """Size, angle and position of the camera as one sentence; empty where nothing is said.
+
+    >>> framing("medium_shot", "eye_level", "front_view")
+    'A medium shot at eye level from the front.'
+    """
+    pieces = [
+        SHOT_ANGLE_WORDS.get(angle or "", ""),
+        SHOT_POSITION_WORDS.get(position or "", ""),
+    ]
+    name = SHOT_TYPE_WORDS.get(shot_type or "", "")
+    if not name and not any(pieces):
+        return ""
+    return sentence(" ".join([name or "A shot", *(piece for piece in pieces if piece)]))
+
+
+def short_form(subject: Subject) -> str:
+    """How a subject is called once it is known: "the man"; empty where that can't be told."""
+    noun = _kind(subject) or head(subject.appearance)
+    if noun:
+        return f"the {noun}"
+    first = words(subject.action)[:1]
+    return first[0] if first and first[0] in {"he", "she", "they"} else ""
+
+
+def _already_said(subject: Subject, said: list[str]) -> bool:
+    does_more = subject.action or subject.expression or subject.position
+    return not does_more and any(mentions(text, subject.appearance) for text in said)
+
+
+def _kind(subject: Subject) -> str:
+    for name in (subject.sub_type, subject.type):
+        if name and name.lower() not in {"other", "human", "scenery", "object", "accessory"}:
+            return name.lower()
+    return ""
+
+
+def _subject(subject: Subject) -> str:
+    action = fragment(subject.action)
+    whole_clause = _is_clause(action) or mentions(action, subject.appearance)
+    name, comma = _name(subject)
+    if action and (whole_clause or not name):
+        text = action
+        if subject.appearance and not mentions(action, subject.appearance):
+            text = f"{_there_is(subject, name)}. {sentence(action)}".rstrip(".")
+    elif action:
+        verb = action
+        if words(action)[0].endswith("ing"):
+            verb = ("are " if _plural(subject) else "is ") + action
+        text = f"{name}{',' if comma else ''} {verb}"
+    elif name:
+        text = _there_is(subject, name)
+    else:
+        text = ""
+    expression = _expression(subject.expression)
+    if expression:
+        text = f"{text}, {expression}" if text else f"someone {expression}"
+    position = fragment(subject.position)
+    if position:
+        joint = " " if not action and not expression and _is_where(position) else ", "
+        text = f"{text}{joint}{position}" if text else position
+    return sentence(text)
+
+
+def _name(subject: Subject) -> tuple[str, bool]:
+    """The subject as a noun phrase with its looks, and whether a comma must close it."""
+    kind, looks = _kind(subject), fragment(subject.appearance)
+    if not looks:
+        return with_article(kind), False
+    if not kind or kind in words(looks):
+        return described(looks)
+    if all(word in PLAIN_ADJECTIVES for word in words(looks)):
+        return with_article(f"{looks} {kind}"), False
+    return described(f"{kind}, {looks}")
+
+
+def _plural(subject: Subject) -> bool:
+    return is_plural(subject.appearance or _kind(subject))
+
+
+def _there_is(subject: Subject, name: str) -> str:
+    return f"there {'are' if _plural(subject) else 'is'} {name}"
+
+
+def _is_clause(action: str) -> bool:
+    """Whether an action names its own subject ("the flame shudders") or not ("climbs")."""
+    first = words(action)[:1]
+    return bool(first) and first[0] in DETERMINERS | PRONOUNS
+
+
+def _is_where(position: str) -> bool:
+    return bool(words(position)) and words(position)[0] in PREPOSITIONS
+
+
+def _expression(text: str) -> str:
+    """An expression as a phrase that follows the action."""
+    text = fragment(text)
+    found = words(text)
+    if not found:
+        return ""
+    if found[0] in PREPOSITIONS or found[0].endswith("ing"):
+        return text
+    if FACES.intersection(found):
+        return f"with {with_article(text)}"
+    if found[-1] in FEELINGS or found[-1].endswith(("ness", "ment", "tion", "ity")):
+        return f"with an expression of {text}"
+    return f"with {with_article(f'{text} expression')}"
+
+
+def _speech(words_spoken: str, subjects: list[Subject]) -> str:
+    text = tidy(words_spoken)
+    if not text:
+        return ""
+    speaker = next((name for name in map(short_form, subjects) if name), "someone")
+    verb = "say" if speaker == "they" else "says"
+    quote = '"' if "'" in text else "'"
+    return sentence(f"{speaker} {verb}: {quote}{text}{quote}")
+
+
+def _stated(opening: str, text: str, noun: bool = False) -> str:
+    """A field as a sentence of its own; one that already is a sentence stays as it is."""
+    text = tidy(text)
+    if not text or text.endswith((".", "!", "?")):
+        return sentence(text)
+    text = fragment(text)
+    return sentence(f"{opening} {with_article(text) if noun else text}")

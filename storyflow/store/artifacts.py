@@ -1,0 +1,49 @@
+"""What the store holds: artifacts, each the finished output of one node, and their content.
+
+An artifact is immutable. Its hashes are of raw frames and tensors, never of encoded files, so that
+they mean the same whatever codec stored them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One file of an artifact: its name within it, the sha256 of its bytes, and its size."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A node's stored output.
+
+    `frames` and `latents` hold one sha256 per new frame and per new latent frame (raw bytes, in
+    order), so the hash of any stretch of history is known without reading pixels; both are empty
+    for a prompt, whose `digest` is the sha256 of its embedding's raw bytes. For a segment `digest`
+    is the hash over all its frame hashes. `inputs` is the JSON text that the key was made from.
+    """
+
+    key: str
+    recipe: str
+    kind: Literal["segment", "prompt"]
+    digest: str
+    blobs: tuple[Blob, ...]
+    inputs: str
+    frames: tuple[str, ...] = ()
+    latents: tuple[str, ...] = ()
+    numerics: str = ""
+    seconds: float = 0.0
+    worker: str = ""
+
+    def blob(self, name: str) -> Blob:
+        """The file of that name. Raises KeyError."""
+        for blob in self.blobs:
+            if blob.name == name:
+                return blob
+        raise KeyError(name)
