@@ -10,6 +10,7 @@ from __future__ import annotations
 from storyflow.prompts.caption import ShotCaption, Subject
 from storyflow.prompts.english import (
     DETERMINERS,
+    PEOPLE,
     PLAIN_ADJECTIVES,
     PREPOSITIONS,
     PRONOUNS,
@@ -17,6 +18,7 @@ from storyflow.prompts.english import (
     fragment,
     head,
     is_plural,
+    listed,
     mentions,
     sentence,
     tidy,
@@ -47,12 +49,12 @@ SHOT_POSITION_WORDS = {
     "overlooking_view": "overlooking the scene",
 }
 
-FEELINGS = frozenset(
+FEELINGS = listed(
     "surprise anger disgust fear joy grief sorrow rage terror delight awe wonder shame pride pain "
     "relief despair love hate envy horror dread calm hope doubt shock boredom regret longing panic "
-    "curiosity contempt guilt fury bliss".split()
+    "curiosity contempt guilt fury bliss"
 )
-FACES = frozenset("expression face smile gaze look frown grin eyes lips tears stare".split())
+FACES = listed("expression face smile gaze look frown grin eyes lips tears stare")
 
 
 def compose(caption: ShotCaption) -> str:
@@ -122,14 +124,14 @@ def _subject(subject: Subject) -> str:
     if action and (whole_clause or not name):
         text = action
         if subject.appearance and not mentions(action, subject.appearance):
-            text = f"{_there_is(subject, name)}. {sentence(action)}".rstrip(".")
+            text = f"{_there_is(name)}. {sentence(action)}".rstrip(".")
     elif action:
         verb = action
         if words(action)[0].endswith("ing"):
-            verb = ("are " if _plural(subject) else "is ") + action
+            verb = f"{'are' if is_plural(name) else 'is'} {action}"
         text = f"{name}{',' if comma else ''} {verb}"
     elif name:
-        text = _there_is(subject, name)
+        text = _there_is(name)
     else:
         text = ""
     expression = _expression(subject.expression)
@@ -154,12 +156,8 @@ def _name(subject: Subject) -> tuple[str, bool]:
     return described(f"{kind}, {looks}")
 
 
-def _plural(subject: Subject) -> bool:
-    return is_plural(subject.appearance or _kind(subject))
-
-
-def _there_is(subject: Subject, name: str) -> str:
-    return f"there {'are' if _plural(subject) else 'is'} {name}"
+def _there_is(name: str) -> str:
+    return f"there {'are' if is_plural(name) else 'is'} {name}"
 
 
 def _is_clause(action: str) -> bool:
@@ -191,10 +189,20 @@ def _speech(words_spoken: str, subjects: list[Subject]) -> str:
     text = tidy(words_spoken)
     if not text:
         return ""
-    speaker = next((name for name in map(short_form, subjects) if name), "someone")
+    speaker = next((short_form(each) for each in subjects if _can_speak(each)), "someone")
     verb = "say" if speaker == "they" else "says"
     quote = '"' if "'" in text else "'"
     return sentence(f"{speaker} {verb}: {quote}{text}{quote}")
+
+
+def _can_speak(subject: Subject) -> bool:
+    """Whether a subject is a person or an animal, as far as its words tell."""
+    name = short_form(subject)
+    return bool(name) and (
+        subject.type.lower() in {"human", "animal"}
+        or name in PRONOUNS
+        or name.removeprefix("the ") in PEOPLE
+    )
 
 
 def _stated(opening: str, text: str, noun: bool = False) -> str:

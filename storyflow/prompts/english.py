@@ -8,44 +8,70 @@ from __future__ import annotations
 
 import re
 
-DETERMINERS = frozenset(
+
+def listed(text: str) -> frozenset[str]:
+    """A word list, as it is written in this file."""
+    return frozenset(text.split())
+
+
+DETERMINERS = listed(
     "a an the this that these those his her its their my your our one two three four five six "
     "seven eight nine ten some several many both all no another each every few dozens hundreds "
-    "thousands".split()
+    "thousands"
 )
-PREPOSITIONS = frozenset(
+PREPOSITIONS = listed(
     "of in on at by with from to into inside outside under over above below behind beside between "
     "near through across along among around against before after during without within upon "
-    "toward towards beyond beneath underneath amid amidst atop past for as like".split()
+    "toward towards beyond beneath underneath amid amidst atop past for as like"
 )
-PRONOUNS = frozenset("he she it they we you i there someone somebody nobody everyone".split())
-MASS_NOUNS = frozenset(
+CONNECTIVES = listed("who that which and or")
+PRONOUNS = listed("he she it they we you i there someone somebody nobody everyone")
+MASS_NOUNS = listed(
     "fog mist rain snow water fire smoke sand grass air light darkness space sky steam dust ice "
-    "moonlight sunlight wilderness woodland farmland desertland outdoors indoors nature".split()
+    "moonlight sunlight wilderness woodland farmland desertland outdoors indoors nature"
 )
-IRREGULAR_PLURALS = frozenset(
-    "men women children people mice geese feet teeth oxen sheep fish deer twins police".split()
+IRREGULAR_PLURALS = listed(
+    "men women children people mice geese feet teeth oxen sheep fish deer twins police"
 )
-SINGULAR_IN_S = frozenset("dress bus gas glass grass class compass canvas atlas lens iris".split())
-PLAIN_ADJECTIVES = frozenset(
+SINGULAR_IN_S = listed("dress bus gas glass grass class compass canvas atlas lens iris")
+PLAIN_ADJECTIVES = listed(
     "red orange yellow green cyan blue purple violet magenta pink brown black white grey gray gold "
     "golden silver teal amber dark light bright pale big large small tiny huge little tall short "
-    "old young striped dotted plain".split()
+    "old young striped dotted plain"
 )
-WORN = frozenset(
+MALE = listed(
+    "man boy father son brother husband king prince uncle nephew grandfather monk waiter actor "
+    "gentleman lad men boys brothers groom policeman fisherman fireman"
+)
+FEMALE = listed(
+    "woman girl mother daughter sister wife queen princess aunt niece grandmother nun waitress "
+    "actress lady women girls sisters bride policewoman"
+)
+PEOPLE = (
+    MALE
+    | FEMALE
+    | listed(
+        "person people child children baby teenager adult human figure stranger keeper sailor "
+        "captain soldier doctor nurse teacher student dancer singer musician pianist painter "
+        "farmer driver pilot astronaut knight detective officer thief chef cook baker smith "
+        "twins couple crowd player runner rider clown wizard witch pirate diver worker mechanic "
+        "guard priest judge hiker climber cyclist skater surfer shepherd hunter writer poet"
+    )
+)
+WORN = listed(
     "coat raincoat overcoat greatcoat jacket anorak parka suit tuxedo dress gown robe cloak cape "
     "uniform shirt blouse sweater jumper cardigan hoodie vest apron overalls trousers jeans shorts "
     "skirt kilt kimono sari hat cap hood helmet scarf shawl veil gloves boots shoes sandals "
-    "pyjamas swimsuit armour armor poncho oilskins dungarees nightgown".split()
+    "pyjamas swimsuit armour armor poncho oilskins dungarees nightgown"
 )
-CARRIED = frozenset(
+CARRIED = listed(
     "beard moustache mustache hair curls braid braids ponytail fringe stubble scar freckles "
     "wrinkles eyes face nose skin glasses spectacles eyepatch tattoo tattoos crown necklace "
     "earring earrings ring bag backpack satchel basket umbrella lantern staff cane stick wings "
-    "tail horns ears fur feathers mane beak antlers whiskers paws".split()
+    "tail horns ears fur feathers mane beak antlers whiskers paws"
 )
 
-_WORD = re.compile(r"[^\W_][\w'’-]*")
+_WORD = re.compile(r"[^\W_][\w'\u2019-]*")
 
 
 def words(text: str) -> list[str]:
@@ -80,7 +106,7 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     text = text[:1].upper() + text[1:]
-    closing = text.rstrip("'\"”’)")
+    closing = text.rstrip("'\"\u201d\u2019)")
     return text if closing.endswith((".", "!", "?", "…")) else text + "."
 
 
