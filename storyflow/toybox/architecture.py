@@ -7,6 +7,7 @@ channels, 4 frames and 8x8 pixels per latent, windows of up to 25 latents.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ TEXT_TOKENS = 512
 """The tokenizer's limit, as umT5's in the real pipeline."""
 
 FLOW_SHIFT = 8.0
+
+_MARKS = Regex("[^a-z0-9. ]")
 
 TRANSFORMER = {
     "patch_size": (1, 2, 2),
@@ -120,7 +123,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         [
             normalizers.NFKC(),
             normalizers.Lowercase(),
-            normalizers.Replace(Regex("[^a-z0-9. ]"), " "),
+            normalizers.Replace(_MARKS, " "),
         ]
     )
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -148,14 +151,9 @@ def save(components: Components, folder: Path, *, dtype: torch.dtype | None = No
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("transformer", "vae", "text_encoder"):
         model = getattr(components, name)
-        state = {key: value.clone() for key, value in model.state_dict().items()}
-        try:
-            if dtype is not None:
-                model.to(dtype)
-            model.save_pretrained(folder / name, safe_serialization=True)
-        finally:
-            model.to(torch.float32)
-            model.load_state_dict(state)
+        if dtype is not None:
+            model = copy.deepcopy(model).to(dtype)
+        model.save_pretrained(folder / name, safe_serialization=True)
     components.tokenizer.save_pretrained(folder / "tokenizer")
     components.scheduler.save_pretrained(folder / "scheduler")
     index = {

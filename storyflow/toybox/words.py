@@ -5,8 +5,7 @@ The order is part of the trained weights: add words at the end, never move one.
 
 from __future__ import annotations
 
-WORDS: tuple[str, ...] = tuple(
-    """
+_TEXT = """
 . a an the and of in on at to from with without by over under across through into onto around
 behind before after while as is are was be its it he she him her his they them their we this
 that these there then now again still yet not no very more less much some all both each other
@@ -58,5 +57,6 @@ backwards seen shown visible appears appear has have having against beneath insi
 early end beginning half way whole entire every everything nothing something time upon tall
 short thin thick open opens closed closes onwards forward forwards backward sideways sweeps
 sweep sweeping keeper lighthouse stair stairs oil flame lens door cliff bread beam fire
-""".split()
-)
+"""
+
+WORDS: tuple[str, ...] = tuple(_TEXT.split())
