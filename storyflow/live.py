@@ -1,0 +1,155 @@
+"""What a person watching a render sees: a live view on a terminal, plain lines elsewhere.
+
+Both are made from a run's events alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from storyflow.events import (
+    Event,
+    Finished,
+    Notice,
+    Planned,
+    Result,
+    SegmentDone,
+    SegmentStarted,
+    ShotFailed,
+    Step,
+    WorkerLost,
+    WorkerReady,
+)
+
+
+def watch(events: Iterable[Event], console: Console) -> None:
+    """Show a run's events until it is finished."""
+    view = _View(console)
+    if console.is_terminal:
+        with Live(view.progress, console=console, refresh_per_second=8, transient=True):
+            for event in events:
+                view.show(event)
+    else:
+        for event in events:
+            view.show(event)
+
+
+class _View:
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self.total: TaskID | None = None
+        self.rows: dict[str, TaskID] = {}
+        self.started: float | None = None
+        self.rendered = 0
+        self.to_render = 0
+
+    def show(self, event: Event) -> None:
+        line = self._line(event)
+        if line is not None:
+            self.console.print(line, highlight=False, soft_wrap=True)
+        if self.console.is_terminal:
+            self._advance(event)
+
+    def _line(self, event: Event) -> str | None:
+        match event:
+            case Planned(film=film, segments=n, reusable=reusable):
+                return (
+                    f"[bold]{escape(film)}[/]: {_count(n, 'segment')}, {reusable} in the store, "
+                    f"{n - reusable} to render"
+                )
+            case Notice(text=text):
+                return f"[yellow]{escape(text)}[/]"
+            case WorkerReady(worker=worker, numerics=numerics):
+                return f"[dim]{worker} ready ({escape(numerics)})[/]"
+            case WorkerLost(worker=worker, segment=segment, cause=cause):
+                held = f" while rendering {segment}" if segment else ""
+                return f"[yellow]{worker} lost{held}: {escape(cause)}[/]"
+            case SegmentStarted(segment=name, key=key, worker=worker, attempt=attempt):
+                again = f", attempt {attempt}" if attempt > 1 else ""
+                return f"render {name} (key {key[:8]}…) on {worker}{again}"
+            case SegmentDone(segment=name, key=key, reused=True):
+                return f"[green]reuse[/]  {name} (key {key[:8]}…)"
+            case SegmentDone(segment=name, seconds=seconds):
+                return f"[green]done[/]   {name} {seconds:.1f} s"
+            case ShotFailed(segment=name, error=error, missing=missing):
+                lost = f"; missing from the film: {', '.join(missing)}" if missing else ""
+                return f"[red]failed[/] {name}: {escape(error)}{lost}"
+            case _:
+                return None
+
+    def _advance(self, event: Event) -> None:
+        match event:
+            case Planned(segments=n, reusable=reusable):
+                self.to_render = n - reusable
+                self.total = self.progress.add_task("film", total=n, note="")
+            case SegmentStarted(segment=name):
+                self.started = self.started or time.monotonic()
+                if name not in self.rows:
+                    self.rows[name] = self.progress.add_task(f"  {name}", total=None, note="")
+            case Step(segment=name, done=done, total=total) if name in self.rows:
+                self.progress.update(self.rows[name], completed=done, total=total)
+            case SegmentDone(segment=name, reused=reused):
+                if not reused:
+                    self.rendered += 1
+                self._drop(name)
+                if self.total is not None:
+                    self.progress.update(self.total, advance=1, note=self._left())
+            case WorkerLost(segment=str(name)) | ShotFailed(segment=name):
+                self._drop(name)
+            case Finished():
+                for name in list(self.rows):
+                    self._drop(name)
+            case _:
+                pass
+
+    def _drop(self, name: str) -> None:
+        if name in self.rows:
+            self.progress.remove_task(self.rows.pop(name))
+
+    def _left(self) -> str:
+        if self.started is None or not self.rendered or self.rendered >= self.to_render:
+            return ""
+        seconds = (time.monotonic() - self.started) / self.rendered
+        return f"about {_span(seconds * (self.to_render - self.rendered))} left"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def summary(result: Result) -> list[str]:
+    """The last lines of a render: what came out, where, what it used, what is missing."""
+    lines = []
+    for failure in result.failures:
+        lines.append(f"[red]failed[/] {failure.segment}: {escape(failure.error)}")
+    used = f"{result.rendered} rendered, {result.reused} reused, "
+    used += f"{result.spent.worker_seconds:.0f} worker-seconds"
+    if result.spent.money is not None:
+        used += f", {result.spent.money:.2f} spent"
+    if result.film is not None:
+        state = "[green]film[/]" if result.complete else "[yellow]partial film[/]"
+        lines.append(f"{state}   {escape(str(result.film))} ({used})")
+    elif result.error:
+        lines.append(f"[red]{escape(result.error)}[/] ({used}); the same command goes on from here")
+    return lines
