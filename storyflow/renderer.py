@@ -130,7 +130,9 @@ class ModelKind:
     """A kind of model that a profile can name, without loading anything.
 
     `identity` names the weights and `pixel_fields` every profile field that changes pixels, both
-    as JSON-able values for keys. `embeds_prompts` says whether prompts go through a text encoder;
+    as JSON-able values for keys. `embeds_prompts` says whether prompts go through a text encoder,
+    `encoder` which (weights and dtype, for the keys of prompts; empty where there is none);
+    `reads_negative` is False where guidance is off, so that a negative prompt changes nothing;
     `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes the
     window in frames. `notice` is one line to tell the user about the weights in use, or None.
     """
@@ -146,3 +148,5 @@ class ModelKind:
     renderer: Callable[[], Renderer]
     text_encoder: Callable[[], TextEncoder] | None
     notice: str | None = None
+    encoder: str = ""
+    reads_negative: bool = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 from storyflow.errors import Problem
 from storyflow.renderer import SegmentSpec
@@ -26,6 +27,15 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A file that a segment starts from, ends on or extends; `digest` is its sha256."""
+
+    role: Literal["start", "end", "clip"]
+    digest: str
+    fit: Literal["crop", "pad"] = "crop"
+
+
+@dataclass(frozen=True)
 class SegmentInputs:
     """Everything that decides a segment's pixels, except its history: the body of its key."""
 
@@ -34,11 +44,16 @@ class SegmentInputs:
     prompt: str
     negative: str
     spec: SegmentSpec
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One node. `start` is its first new frame's position in the take, `beat` counts from 0."""
+    """One node. `start` is its first new frame's position in the take, `beat` counts from 0.
+
+    `key` names the stored output of a held take's segment: it is used as it is and never rendered,
+    whatever `inputs` (today's) say. All other segments have None: their keys come with rendering.
+    """
 
     recipe: str
     shot: str
@@ -49,6 +64,7 @@ class Segment:
     inputs: SegmentInputs
     history: tuple[Span, ...] = ()
     flops: float = 0.0
+    key: str | None = None
 
     @property
     def name(self) -> str:
@@ -106,8 +122,8 @@ class CutEntry:
     start: int
     stop: int
     hold: int = 0
-    into: Transition = Transition()
-    out: Transition = Transition()
+    into: Transition = field(default=Transition())
+    out: Transition = field(default=Transition())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""What enters a segment's key, and nothing else does:
+
+    pixels      PIXEL_VERSION, raised only when golden pixels change
+    model       identity of the weights: hub id and revision, or the hash of a folder
+    fields      every profile field that changes pixels (sampler, dtype, history form, frame rate)
+    prompt      the beat's text, or the digest of its embedding
+    negative    likewise
+    conditions  digests of the pictures or the clip that the segment starts from or ends on
+    seed        the segment's own, see seeds.py
+    width, height, window, overlap
+    label       only for kinds that draw it, empty otherwise
+    history     digest of the frames that it continues, None for a fresh shot
+
+Never in it: the place in the film, shot id, trims, titles, transitions, delivery settings, worker
+counts. A *recipe* is the same list with spans of the parents' recipes in place of the history's
+digest and with texts in place of embeddings, so it is known before anything is rendered.
+
+Keys and recipes are sha256 over canonical JSON (sorted names, no spaces, UTF-8), as hex.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+from storyflow.plan.nodes import SegmentInputs, Span
+from storyflow.seeds import segment_seed, shot_seed
+
+__all__ = [
+    "PIXEL_VERSION",
+    "canonical",
+    "history_digest",
+    "key_inputs",
+    "prompt_key",
+    "prompt_recipe",
+    "segment_key",
+    "segment_recipe",
+    "segment_seed",
+    "shot_seed",
+]
+
+PIXEL_VERSION = 1
+"""The version of everything in storyflow that decides pixels."""
+
+
+def segment_recipe(inputs: SegmentInputs, history: Sequence[Span]) -> str:
+    """The name of a segment in a plan: 64 hex digits."""
+    body = _body(inputs, inputs.prompt, inputs.negative)
+    body["history"] = [[span.segment, span.start, span.stop] for span in history]
+    return _digest("segment recipe", body)
+
+
+def segment_key(
+    inputs: SegmentInputs,
+    history: str | None,
+    prompt: str | None = None,
+    negative: str | None = None,
+) -> str:
+    """The name of a segment's output: 64 hex digits.
+
+    `history` is `history_digest` of the frames that it continues (None when fresh), `prompt` and
+    `negative` the digests of the embeddings (None where the model kind embeds nothing: then the
+    texts themselves are in the key).
+    """
+    return hashlib.sha256(key_inputs(inputs, history, prompt, negative).encode()).hexdigest()
+
+
+def key_inputs(
+    inputs: SegmentInputs,
+    history: str | None,
+    prompt: str | None = None,
+    negative: str | None = None,
+) -> str:
+    """The JSON text whose sha256 is `segment_key` of the same arguments."""
+    body = _body(
+        inputs,
+        inputs.prompt if prompt is None else {"embedding": prompt},
+        inputs.negative if negative is None else {"embedding": negative},
+    )
+    body["history"] = history
+    return canonical({"what": "segment", **body})
+
+
+def prompt_recipe(encoder: str, text: str) -> str:
+    """The name of a prompt's embedding in a plan: 64 hex digits.
+
+    `encoder` is the identity of the text encoder (`ModelKind.encoder`).
+    """
+    return _digest("prompt recipe", _prompt(encoder, text))
+
+
+def prompt_key(encoder: str, text: str) -> str:
+    """The name of a prompt's embedding in the store: 64 hex digits."""
+    return _digest("prompt", _prompt(encoder, text))
+
+
+def history_digest(hashes: Iterable[str]) -> str:
+    """One digest for a stretch of history from the sha256 of each of its frames, in order.
+
+    For a kind that continues from latents they are the hashes of the latent frames.
+    """
+    return _digest("history", {"frames": list(hashes)})
+
+
+def canonical(value: object) -> str:
+    """JSON that is the same for equal values. Raises ValueError for NaN and infinity."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _body(inputs: SegmentInputs, prompt: object, negative: object) -> dict[str, object]:
+    spec = inputs.spec
+    return {
+        "pixels": PIXEL_VERSION,
+        "model": inputs.model,
+        "fields": dict(inputs.pixel_fields),
+        "prompt": prompt,
+        "negative": negative,
+        "conditions": [[c.role, c.digest, c.fit] for c in inputs.conditions],
+        "seed": spec.seed,
+        "width": spec.width,
+        "height": spec.height,
+        "window": spec.window,
+        "overlap": spec.overlap,
+        "label": spec.label,
+    }
+
+
+def _prompt(encoder: str, text: str) -> dict[str, object]:
+    return {"pixels": PIXEL_VERSION, "encoder": encoder, "text": text}
+
+
+def _digest(what: str, body: dict[str, object]) -> str:
+    return hashlib.sha256(canonical({"what": what, **body}).encode()).hexdigest()
