@@ -10,6 +10,7 @@
     ├── BudgetError           exit 4   a limit the user set was reached
     ├── InfrastructureError   exit 5   disk, store, Ray: repair it and run the same command again
     │   ├── StoreError
+    │   │   └── DamagedError           one artifact; it was set aside and can be rendered again
     │   ├── FarmError
     │   └── CutError
     └── Cancelled             exit 130/143
@@ -121,6 +122,10 @@ class InfrastructureError(StoryflowError):
 
 class StoreError(InfrastructureError):
     """The store can't be read or written, or an artifact in it is damaged."""
+
+
+class DamagedError(StoreError):
+    """Stored content doesn't match its hashes. The same command renders it again."""
 
 
 class FarmError(InfrastructureError):

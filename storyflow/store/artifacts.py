@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+FRAMES = "frames.mov"
+"""Blob name of a segment's new frames, a lossless clip (see `clip.py`)."""
+
+LATENTS = "latents.safetensors"
+"""Blob name of the latents of a segment's new frames, float32 [channels, n, h, w]."""
+
+EMBEDDING = "embedding.safetensors"
+"""Blob name of a prompt's embedding, float32 [tokens, dim]."""
+
 
 @dataclass(frozen=True)
 class Blob:

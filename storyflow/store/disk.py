@@ -1,0 +1,77 @@
+"""Small file operations that survive a crash, and disk errors told as StoreError."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storyflow.errors import StoreError
+
+_CURES = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
+    errno.EFBIG: ("a file grew past the allowed size", "raise the file size limit (ulimit -f)"),
+    errno.EROFS: ("the file system is read-only", "name a folder that can be written"),
+    errno.EACCES: ("permission is denied", "name a folder that can be written"),
+    errno.EPERM: ("permission is denied", "name a folder that can be written"),
+    errno.ENOTDIR: ("a part of the path is a file", "name a folder"),
+    errno.ENOENT: ("it does not exist or vanished", "check that its disk is mounted"),
+    errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
+    errno.ESTALE: ("the network folder was lost", "mount it again, then run the same command"),
+    errno.ENAMETOOLONG: ("a name is too long", "name a folder with a shorter path"),
+}
+
+_CHUNK = 1 << 20
+
+
+def store_error(error: OSError, doing: str, path: Path) -> StoreError:
+    """What failed, on which path, why, and the cure, as one error."""
+    why, cure = _CURES.get(error.errno or 0, (error.strerror or str(error), "check the folder"))
+    return StoreError(f"can't {doing} {path}: {why}", cure=cure)
+
+
+@contextmanager
+def telling(doing: str, path: Path) -> Iterator[None]:
+    """Turns an OSError inside the block into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, doing, path) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. File systems that can't do it are left alone."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and wait until it is on the disk. Raises FileExistsError."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def copy_synced(source: Path, target: Path) -> tuple[str, int]:
+    """Copy into a new file, wait until it is on the disk; its sha256 and size."""
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fchmod(writer.fileno(), 0o444)
+        os.fsync(writer.fileno())
+    return digest.hexdigest(), size

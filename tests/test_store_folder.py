@@ -1,0 +1,343 @@
+"""The store folder: what is visible is whole, the first writer wins, damage is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storyflow.errors import DamagedError, StoreError
+from storyflow.store.artifacts import Artifact
+from storyflow.store.folder import Store
+
+
+def key_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def put(store: Store, scratch: Path, name: str, content: bytes = b"pixels") -> Artifact:
+    """Commit an artifact of two files whose key and recipe derive from `name`."""
+    scratch.mkdir(exist_ok=True)
+    (scratch / "frames").write_bytes(content)
+    (scratch / "latents").write_bytes(content * 3)
+    return store.commit(
+        key=key_of(f"key {name}"),
+        recipe=key_of(f"recipe {name}"),
+        kind="segment",
+        digest=key_of(content.hex()),
+        inputs='{"prompt": "a swan"}',
+        files={"frames.mov": scratch / "frames", "latents.safetensors": scratch / "latents"},
+        frames=(key_of("f0"), key_of("f1")),
+        numerics="cpu avx2 float32",
+        seconds=1.5,
+        worker="worker-1",
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def only(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_artifact_is_found_as_it_was_committed(store: Store, tmp_path: Path) -> None:
+    made = put(store, tmp_path / "scratch", "1A/1")
+    assert Store(store.root).find(made.key) == made
+    assert [blob.name for blob in made.blobs] == ["frames.mov", "latents.safetensors"]
+    assert store.path(made, "frames.mov").read_bytes() == b"pixels"
+    assert only(store.root / "tmp") == []
+
+
+def test_an_empty_or_absent_store_finds_nothing_and_creates_nothing(store: Store) -> None:
+    assert store.find(key_of("x")) is None
+    assert store.recipes() == {}
+    assert not store.root.exists()
+
+
+def test_the_first_writer_wins_and_a_later_one_adopts(store: Store, tmp_path: Path) -> None:
+    first = put(store, tmp_path / "a", "1A/1", b"from one GPU")
+    second = put(Store(store.root), tmp_path / "b", "1A/1", b"from another GPU")
+    assert second == first
+    assert store.path(second, "frames.mov").read_bytes() == b"from one GPU"
+
+
+def test_a_writer_that_loses_the_race_after_its_content_adopts_the_winner(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival = Store(store.root)
+    publish = store._publish
+
+    def late(artifact: Artifact) -> bool:
+        put(rival, tmp_path / "rival", "1A/1", b"the rival's")
+        return publish(artifact)
+
+    monkeypatch.setattr(store, "_publish", late)
+    adopted = put(store, tmp_path / "mine", "1A/1", b"mine")
+    assert store.path(adopted, "frames.mov").read_bytes() == b"the rival's"
+    assert only(store.root / "tmp") == []
+
+
+def test_equal_content_is_stored_once(store: Store, tmp_path: Path) -> None:
+    one, two = put(store, tmp_path / "a", "1A/1"), put(store, tmp_path / "a", "1A/2")
+    assert one.blobs == two.blobs
+    assert len(only(store.root / "blobs")) == 2
+
+
+def test_the_index_lists_recipes_with_all_their_keys(store: Store, tmp_path: Path) -> None:
+    made = [put(store, tmp_path / "a", name) for name in ("1A/1", "1A/2")]
+    again = store.commit(
+        key=key_of("other numerics"),
+        recipe=made[0].recipe,
+        kind="prompt",
+        digest="",
+        inputs="{}",
+        files={},
+    )
+    assert store.recipes() == {
+        made[0].recipe: tuple(sorted((made[0].key, again.key))),
+        made[1].recipe: (made[1].key,),
+    }
+
+
+def test_find_repairs_a_missing_index_entry(store: Store, tmp_path: Path) -> None:
+    made = put(store, tmp_path / "a", "1A/1")
+    for entry in only(store.root / "recipes"):
+        entry.unlink()
+    assert store.recipes() == {}
+    assert store.find(made.key) == made
+    assert store.recipes() == {made.recipe: (made.key,)}
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def shorten(path: Path, size: int) -> None:
+    path.chmod(0o644)
+    os.truncate(path, size)
+
+
+def test_a_flipped_bit_is_found_set_aside_and_rendered_again(store: Store, tmp_path: Path) -> None:
+    made = put(store, tmp_path / "a", "1A/1")
+    flip(store.path(made, "frames.mov"))
+    fresh = Store(store.root)
+    found = fresh.find(made.key)
+    assert found is not None
+    with pytest.raises(DamagedError, match=r"frames\.mov of artifact .* is damaged") as caught:
+        fresh.path(found, "frames.mov")
+    assert caught.value.exit_code == 5
+    assert fresh.find(made.key) is None
+    assert fresh.recipes() == {}
+    assert len(list((store.root / "damaged").iterdir())) == 2
+    assert put(fresh, tmp_path / "a", "1A/1") == made
+    assert Store(store.root).path(made, "frames.mov").read_bytes() == b"pixels"
+
+
+def test_a_damaged_blob_is_replaced_when_the_same_content_is_committed_under_another_key(
+    store: Store, tmp_path: Path
+) -> None:
+    made = put(store, tmp_path / "a", "1A/1")
+    flip(store.path(made, "frames.mov"))
+    other = put(Store(store.root), tmp_path / "a", "1A/2")
+    assert Store(store.root).path(other, "frames.mov").read_bytes() == b"pixels"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda blob, done: blob.unlink(),
+        lambda blob, done: shorten(blob, 2),
+        lambda blob, done: shorten(done, 40),
+        lambda blob, done: done.write_text("{}"),
+        lambda blob, done: done.write_text("[]"),
+        lambda blob, done: done.write_bytes(b"\xff\xfe"),
+    ],
+    ids=["blob gone", "blob short", "done short", "done empty", "done a list", "done binary"],
+)
+def test_a_broken_artifact_is_not_found_and_can_be_committed_again(
+    store: Store, tmp_path: Path, harm: Callable[[Path, Path], object]
+) -> None:
+    made = put(store, tmp_path / "a", "1A/1")
+    harm(
+        store.path(made, "frames.mov"),
+        store.root / "artifacts" / made.key[:2] / made.key / "done.json",
+    )
+    fresh = Store(store.root)
+    assert fresh.find(made.key) is None
+    assert put(fresh, tmp_path / "a", "1A/1") == made
+    assert fresh.find(made.key) == made
+
+
+def test_a_discarded_artifact_is_out_of_sight_and_shared_content_stays(
+    store: Store, tmp_path: Path
+) -> None:
+    one, two = put(store, tmp_path / "a", "1A/1"), put(store, tmp_path / "a", "1A/2")
+    store.discard(one.key)
+    store.discard(one.key)
+    assert store.find(one.key) is None
+    assert store.recipes() == {two.recipe: (two.key,)}
+    assert store.path(two, "frames.mov").read_bytes() == b"pixels"
+
+
+def test_another_format_version_is_refused(store: Store) -> None:
+    store.check_writable()
+    (store.root / "format.json").write_text(json.dumps({"storyflow-store": 2}))
+    with pytest.raises(StoreError, match="has format 2, this version reads 1; name another"):
+        Store(store.root)
+
+
+def test_a_store_that_vanishes_is_an_error_and_not_an_empty_store(
+    store: Store, tmp_path: Path
+) -> None:
+    store.check_writable()
+    store.root.rename(tmp_path / "unmounted")
+    with pytest.raises(StoreError, match="vanished"):
+        put(store, tmp_path / "a", "1A/1")
+    assert not store.root.exists()
+
+
+def test_a_file_in_place_of_the_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("")
+    with pytest.raises(StoreError, match="is a file; name a folder"):
+        Store(tmp_path / "store")
+    with pytest.raises(StoreError, match="part of the path is a file"):
+        Store(tmp_path / "store" / "within").check_writable()
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="needs a folder nobody can write")
+def test_a_read_only_store_is_one_clear_error() -> None:
+    with pytest.raises(StoreError, match=r"can't create the store /sys/kernel.*; name a folder"):
+        Store("/sys/kernel/storyflow").check_writable()
+
+
+def test_a_full_disk_is_one_clear_error_and_what_was_committed_stays(tmp_path: Path) -> None:
+    program = f"""
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_store_folder import put
+from storyflow.errors import StoreError
+from storyflow.store.folder import Store
+store = Store({str(tmp_path / "store")!r})
+put(store, Path({str(tmp_path / "a")!r}), "1A/1")
+(Path({str(tmp_path)!r}) / "big").write_bytes(bytes(100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    store.commit(key="k" * 64, recipe="r" * 64, kind="segment", digest="", inputs="",
+                 files={{"frames.mov": Path({str(tmp_path)!r}) / "big"}})
+except StoreError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "a file grew past the allowed size; raise the file size limit" in done.stdout
+    store = Store(tmp_path / "store")
+    assert store.find("k" * 64) is None
+    assert store.find(key_of("key 1A/1")) is not None
+    assert only(store.root / "tmp") == []
+
+
+def test_stale_temporary_files_are_swept_and_young_ones_kept(store: Store) -> None:
+    store.check_writable()
+    old, young = store.root / "tmp" / "old", store.root / "tmp" / "young"
+    old.write_text("")
+    young.write_text("")
+    folder = store.root / "tmp" / "old-folder"
+    folder.mkdir()
+    (folder / "done.json").write_text("")
+    for path in (old, folder):
+        os.utime(path, (time.time() - 90_000, time.time() - 90_000))
+    store.check_writable()
+    assert [path.name for path in (store.root / "tmp").iterdir()] == ["young"]
+
+
+@pytest.mark.parametrize("key", ["", "../../etc", "a/b", "abc.def", "x" * 200])
+def test_a_key_that_could_leave_the_folder_is_refused(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="letters and digits"):
+        store.find(key)
+
+
+def test_store_errors_survive_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(DamagedError("1A/1 is damaged", cure="again")))
+    assert str(error) == "1A/1 is damaged; again"
+
+
+WRITER = """
+import random, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_store_folder import put
+from storyflow.store.folder import Store
+store, worker = Store(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+order = random.Random(worker)
+while True:
+    name = order.randrange(40)
+    artifact = put(store, Path(sys.argv[2] + f".scratch{worker}"), str(name),
+                   random.Random(name * 10 + worker % 2).randbytes(200_000))
+    if order.random() < 0.3:
+        store.discard(artifact.key)
+"""
+
+
+def test_after_killing_writers_in_the_middle_everything_visible_is_whole(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    moment = random.Random(7)
+    for round_ in range(5):
+        arguments = [sys.executable, "-c", WRITER, str(Path(__file__).parent), str(root)]
+        writers = [
+            subprocess.Popen([*arguments, str(round_ * 3 + n)], stdout=subprocess.PIPE)
+            for n in range(3)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+        time.sleep(moment.uniform(0.01, 0.3))
+        for writer in writers:
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.communicate()
+        store = Store(root)
+        for name in range(40):
+            found = store.find(key_of(f"key {name}"))
+            if found is not None:
+                for blob in found.blobs:
+                    data = store.path(found, blob.name).read_bytes()
+                    assert hashlib.sha256(data).hexdigest() == blob.sha256
+                    assert len(data) == blob.size
+    assert not (root / "damaged").exists() or not any(
+        path.is_file() for path in (root / "damaged").iterdir()
+    )
+    assert put(store, tmp_path / "after", "after").digest
+
+
+def test_listing_ten_thousand_recipes_opens_no_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.check_writable()
+    recipes = {key_of(f"r{n}"): (key_of(f"k{n}"),) for n in range(10_000)}
+    for shelf in {recipe[:2] for recipe in recipes}:
+        (store.root / "recipes" / shelf).mkdir()
+    for recipe, (key,) in recipes.items():
+        (store.root / "recipes" / recipe[:2] / f"{recipe}.{key}").touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert store.recipes() == recipes
