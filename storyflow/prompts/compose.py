@@ -17,12 +17,15 @@ from storyflow.prompts.english import (
     described,
     fragment,
     head,
+    is_name,
     is_plural,
     listed,
     mentions,
     sentence,
+    short_names,
     tidy,
     with_article,
+    without_mention,
     words,
 )
 
@@ -65,11 +68,14 @@ def compose(caption: ShotCaption) -> str:
     """
     sentences = [framing(caption.shot_type, caption.shot_angle, caption.shot_position)]
     subjects = sorted(caption.subjects, key=lambda subject: not subject.is_main_subject)
-    said: list[str] = []
+    unspent = ""
     for subject in subjects:
-        if not _already_said(subject, said):
-            said.append(_subject(subject))
-    sentences += said
+        rest = _already_said(subject, unspent)
+        if rest is None:
+            sentences.append(_subject(subject))
+            rest = f"{unspent} {sentences[-1]}"
+            rest = without_mention(rest, subject.appearance) or rest
+        unspent = rest
     sentences += [
         _speech(caption.dialogue, subjects),
         _stated("The setting is", caption.environment, noun=True),
@@ -83,31 +89,32 @@ def compose(caption: ShotCaption) -> str:
 def framing(shot_type: str | None, angle: str | None, position: str | None) -> str:
     """Size, angle and position of the camera as one sentence; empty where nothing is said.
 
+    Raises KeyError for a word outside the captioner's vocabularies.
+
     >>> framing("medium_shot", "eye_level", "front_view")
     'A medium shot at eye level from the front.'
     """
-    pieces = [
-        SHOT_ANGLE_WORDS.get(angle or "", ""),
-        SHOT_POSITION_WORDS.get(position or "", ""),
-    ]
-    name = SHOT_TYPE_WORDS.get(shot_type or "", "")
+    pieces = [_known(angle, SHOT_ANGLE_WORDS), _known(position, SHOT_POSITION_WORDS)]
+    name = _known(shot_type, SHOT_TYPE_WORDS)
     if not name and not any(pieces):
         return ""
     return sentence(" ".join([name or "A shot", *(piece for piece in pieces if piece)]))
 
 
-def short_form(subject: Subject) -> str:
-    """How a subject is called once it is known: "the man"; empty where that can't be told."""
-    noun = _kind(subject) or head(subject.appearance)
-    if noun:
-        return f"the {noun}"
-    first = words(subject.action)[:1]
-    return first[0] if first and first[0] in {"he", "she", "they"} else ""
+def _known(value: str | None, vocabulary: dict[str, str]) -> str:
+    if value is None or value in {"", "other"}:
+        return ""
+    return vocabulary[value]
 
 
-def _already_said(subject: Subject, said: list[str]) -> bool:
-    does_more = subject.action or subject.expression or subject.position
-    return not does_more and any(mentions(text, subject.appearance) for text in said)
+def _already_said(subject: Subject, said: str) -> str | None:
+    """What is said without this subject, if all there is to tell of it has been said.
+
+    Each mention counts once, so that of two subjects who look alike neither is lost.
+    """
+    if subject.action or subject.expression or subject.position:
+        return None
+    return without_mention(said, subject.appearance)
 
 
 def _kind(subject: Subject) -> str:
@@ -127,7 +134,7 @@ def _subject(subject: Subject) -> str:
             text = f"{_there_is(name)}. {sentence(action)}".rstrip(".")
     elif action:
         verb = action
-        if words(action)[0].endswith("ing"):
+        if words(action)[:1] and words(action)[0].endswith("ing"):
             verb = f"{'are' if is_plural(name) else 'is'} {action}"
         text = f"{name}{',' if comma else ''} {verb}"
     elif name:
@@ -135,7 +142,9 @@ def _subject(subject: Subject) -> str:
     else:
         text = ""
     expression = _expression(subject.expression)
-    if expression:
+    if expression and _several(text):
+        text = f"{sentence(text)} The expression is {fragment(subject.expression)}"
+    elif expression:
         text = f"{text}, {expression}" if text else f"someone {expression}"
     position = fragment(subject.position)
     if position:
@@ -166,6 +175,11 @@ def _is_clause(action: str) -> bool:
     return bool(first) and first[0] in DETERMINERS | PRONOUNS
 
 
+def _several(text: str) -> bool:
+    """Whether a text holds a finished sentence, which no phrase can be added to."""
+    return any(f"{end} " in f"{text} " for end in (".", "!", "?", "…"))
+
+
 def _is_where(position: str) -> bool:
     return bool(words(position)) and words(position)[0] in PREPOSITIONS
 
@@ -185,24 +199,27 @@ def _expression(text: str) -> str:
     return f"with {with_article(f'{text} expression')}"
 
 
-def _speech(words_spoken: str, subjects: list[Subject]) -> str:
-    text = tidy(words_spoken)
+def _speech(spoken: str, subjects: list[Subject]) -> str:
+    text = tidy(spoken)
     if not text:
         return ""
-    speaker = next((short_form(each) for each in subjects if _can_speak(each)), "someone")
-    verb = "say" if speaker == "they" else "says"
+    speaker = _speaker(subjects)
+    verb = "say" if speaker == "they" or is_plural(speaker) else "says"
     quote = '"' if "'" in text else "'"
     return sentence(f"{speaker} {verb}: {quote}{text}{quote}")
 
 
-def _can_speak(subject: Subject) -> bool:
-    """Whether a subject is a person or an animal, as far as its words tell."""
-    name = short_form(subject)
-    return bool(name) and (
-        subject.type.lower() in {"human", "animal"}
-        or name in PRONOUNS
-        or name.removeprefix("the ") in PEOPLE
-    )
+def _speaker(subjects: list[Subject]) -> str:
+    """The first subject that is a person or an animal, as far as its words tell."""
+    looks = [subject.appearance or _kind(subject) for subject in subjects]
+    for subject, look, name in zip(subjects, looks, short_names(looks), strict=True):
+        alive = subject.type.lower() in {"human", "animal"} or head(look) in PEOPLE or is_name(look)
+        if look and alive:
+            return name
+        first = words(subject.action)[:1]
+        if not look and first and first[0] in {"he", "she", "they"}:
+            return first[0]
+    return "someone"
 
 
 def _stated(opening: str, text: str, noun: bool = False) -> str:

@@ -7,6 +7,7 @@ stay exactly as they are; no function here drops or replaces a word.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 def listed(text: str) -> frozenset[str]:
@@ -30,9 +31,7 @@ MASS_NOUNS = listed(
     "fog mist rain snow water fire smoke sand grass air light darkness space sky steam dust ice "
     "moonlight sunlight wilderness woodland farmland desertland outdoors indoors nature"
 )
-IRREGULAR_PLURALS = listed(
-    "men women children people mice geese feet teeth oxen sheep fish deer twins police"
-)
+IRREGULAR_PLURALS = listed("men women children people mice geese feet teeth oxen twins police")
 SINGULAR_IN_S = listed("dress bus gas glass grass class compass canvas atlas lens iris")
 PLAIN_ADJECTIVES = listed(
     "red orange yellow green cyan blue purple violet magenta pink brown black white grey gray gold "
@@ -68,10 +67,12 @@ CARRIED = listed(
     "beard moustache mustache hair curls braid braids ponytail fringe stubble scar freckles "
     "wrinkles eyes face nose skin glasses spectacles eyepatch tattoo tattoos crown necklace "
     "earring earrings ring bag backpack satchel basket umbrella lantern staff cane stick wings "
-    "tail horns ears fur feathers mane beak antlers whiskers paws"
+    "tail horns ears fur feathers mane beak antlers whiskers paws "
+    "eye arm arms leg legs hand hands finger fingers tooth teeth wing"
 )
 
-_WORD = re.compile(r"[^\W_][\w'\u2019-]*")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_CLAUSE_END = re.compile(r"[,;]|(?<=\w{2})[.!?](?=\s)")
 
 
 def words(text: str) -> list[str]:
@@ -95,9 +96,20 @@ def fragment(text: str) -> str:
     ended = text.endswith(".")
     first = bare.split(" ", 1)[0]
     known = first.lower() in DETERMINERS | PREPOSITIONS | PRONOUNS and first != "I"
-    if known or (ended and not first.isupper()):
-        bare = bare[:1].lower() + bare[1:]
+    shouted = len(first) > 1 and first.isupper()
+    if not shouted and (known or ended):
+        bare = _first(bare, bare[:1].lower())
     return bare
+
+
+def capital(text: str) -> str:
+    """The text with a capital first."""
+    return _first(text, text[:1].upper())
+
+
+def _first(text: str, letter: str) -> str:
+    """The text with another case of its first letter, unless that spells another word ("ß")."""
+    return letter + text[1:] if letter.lower() == text[:1].lower() else text
 
 
 def sentence(text: str) -> str:
@@ -105,34 +117,90 @@ def sentence(text: str) -> str:
     text = tidy(text).rstrip(" ,;:")
     if not text:
         return ""
-    text = text[:1].upper() + text[1:]
+    text = capital(text)
     closing = text.rstrip("'\"\u201d\u2019)")
     return text if closing.endswith((".", "!", "?", "…")) else text + "."
 
 
 def parts(text: str) -> list[str]:
-    """The comma-separated clauses of a description."""
-    return [part.strip() for part in fragment(text).split(",") if part.strip()]
+    """The clauses of a description: what stands between commas, semicolons and full stops."""
+    clauses = [fragment(clause) for clause in _CLAUSE_END.split(fragment(text))]
+    return [clause for clause in clauses if clause]
 
 
 def head(text: str) -> str:
-    """The noun that a description is about: "weathered man of sixty, grey beard" is about "man"."""
-    first = parts(text)[0] if parts(text) else ""
+    """The noun that a description is about: "weathered man of sixty, grey beard" is about "man".
+
+    In lower case, but for a proper name.
+    """
+    clauses = parts(text)
+    if is_name(text):
+        return clauses[0]
     noun = ""
-    for word in words(first):
-        if noun and (
-            word in PREPOSITIONS or word.endswith("ing") or word in {"who", "that", "and"}
-        ):
+    for word in words(clauses[0] if clauses else ""):
+        if noun and (word in PREPOSITIONS | CONNECTIVES or word.endswith("ing")):
             break
         if word not in DETERMINERS:
             noun = word
     return noun
 
 
+def is_name(text: str) -> bool:
+    """Whether a description opens with a proper name ("Maria Lopez, tall")."""
+    found = _WORD.findall((parts(text) or [""])[0])
+    return (
+        bool(found)
+        and all(word[0].isupper() for word in found)
+        and not PEOPLE.union(DETERMINERS).intersection(word.lower() for word in found)
+    )
+
+
+def gender(look: str) -> str:
+    """ "he" or "she" where a look tells, else nothing."""
+    for found in ([head(look)], words(look)):
+        he, she = not MALE.isdisjoint(found), not FEMALE.isdisjoint(found)
+        if he != she:
+            return "he" if he else "she"
+    return ""
+
+
+def short_names(looks: Sequence[str]) -> tuple[str, ...]:
+    """What each subject is called after its first mention: "the man", "the girl".
+
+    Two men are told apart by their first clause ("the man of sixty"), else by the whole look.
+    """
+    heads = [head(look) for look in looks]
+    firsts = [_bare(look) for look in looks]
+    names = []
+    for look, noun, first in zip(looks, heads, firsts, strict=True):
+        if is_name(look):
+            names.append(noun)
+        elif heads.count(noun) == 1:
+            names.append(f"the {noun}")
+        elif firsts.count(first) == 1:
+            names.append(f"the {first}")
+        else:
+            names.append(f"the {without_determiner(described(look)[0])}")
+    return tuple(names)
+
+
+def without_determiner(text: str) -> str:
+    """A noun phrase without the article or pronoun that opens it; a number stays."""
+    first, _, rest = text.partition(" ")
+    opens = first.lower() in {"a", "an", "the", "this", "that", "his", "her", "its", "their"}
+    return rest if opens and rest else text
+
+
+def _bare(look: str) -> str:
+    return without_determiner((parts(look) or [""])[0])
+
+
 def is_plural(text: str) -> bool:
     """Whether a description is about several things."""
     first = words(parts(text)[0] if parts(text) else "")
     if first and first[0] in {"a", "an", "this", "that", "one", "each", "every", "another"}:
+        return False
+    if is_name(text):
         return False
     noun = head(text)
     if noun in IRREGULAR_PLURALS:
@@ -145,10 +213,19 @@ def is_plural(text: str) -> bool:
 def article(text: str) -> str:
     """The indefinite article that suits a noun phrase, or nothing."""
     first = words(text)[:1]
-    if not first or first[0] in DETERMINERS | PREPOSITIONS | PRONOUNS or first[0][0].isdigit():
+    if not first or first[0] in DETERMINERS | PREPOSITIONS | PRONOUNS:
         return ""
+    if first[0][0].isdigit():
+        aged = "an" if first[0].startswith(("8", "11-", "18-")) else "a"
+        return aged if "-year-old" in first[0] else ""
     noun = head(text)
-    if is_plural(text) or noun in MASS_NOUNS or noun == "hair" or first[0].endswith("ing"):
+    if (
+        is_name(text)
+        or is_plural(text)
+        or noun in MASS_NOUNS
+        or noun == "hair"
+        or first[0].endswith("ing")
+    ):
         return ""
     vowel = first[0][0] in "aeiou" and not first[0].startswith(("uni", "use", "eu", "one"))
     return "an" if vowel or first[0] in {"hour", "honest", "heir"} else "a"
@@ -189,5 +266,16 @@ def described(look: str) -> tuple[str, bool]:
 
 def mentions(text: str, look: str) -> bool:
     """Whether a text already says every clause of a look."""
-    said = text.lower()
-    return bool(parts(look)) and all(part.lower() in said for part in parts(look))
+    return without_mention(text, look) is not None
+
+
+def without_mention(text: str, look: str) -> str | None:
+    """The text less one mention of a look, None if some clause of the look isn't in it."""
+    if not parts(look):
+        return None
+    for part in parts(look):
+        found = re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text, re.IGNORECASE)
+        if found is None:
+            return None
+        text = f"{text[: found.start()]}|{text[found.end() :]}"
+    return text
