@@ -1,0 +1,122 @@
+"""The dispatcher's borders: what it runs on, what it asks, what it tells, what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+Job = TypeVar("Job")
+Output = TypeVar("Output")
+_Job = TypeVar("_Job", contravariant=True)
+_Output = TypeVar("_Output", covariant=True)
+
+
+class Pool(Protocol[_Job, _Output]):
+    """Workers by name; how and where they run is the pool's own affair."""
+
+    async def workers(self) -> tuple[str, ...]:
+        """The names of the workers that can be had; asked once, when there is first work.
+
+        Raises FarmError when there can be none.
+        """
+
+    async def start(self, worker: str) -> str:
+        """Get a fresh worker and load its model; its numerics class.
+
+        Raises WorkerDied, FarmError when it can't be had, ModelError.
+        """
+
+    def submit(self, worker: str, job: _Job, attempt: int) -> Awaitable[_Output]:
+        """Do the job. Raises WorkerDied, or what the job raised."""
+
+    async def kill(self, worker: str) -> None:
+        """End the worker now, whatever it is doing; harmless when it is dead."""
+
+    async def close(self) -> None:
+        """End all workers in order."""
+
+
+@dataclass(frozen=True)
+class Reuse(Generic[Output]):
+    """The task's output exists already."""
+
+    output: Output
+
+
+@dataclass(frozen=True)
+class Do(Generic[Job]):
+    """The task must be done by a worker."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class WorkerUp:
+    """A worker is ready for work."""
+
+    worker: str
+    numerics: str
+
+
+@dataclass(frozen=True)
+class WorkerDown:
+    """A worker is lost; `task` is what it was doing."""
+
+    worker: str
+    task: str | None
+    cause: str
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    """A worker began a task."""
+
+    task: str
+    worker: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class TaskRetried:
+    """An attempt failed; the task is in the queue again."""
+
+    task: str
+    worker: str
+    attempt: int
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class TaskDone(Generic[Output]):
+    """A task's output exists; `worker` is None where it existed before."""
+
+    task: str
+    output: Output
+    worker: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """A task failed for good; `blocked` are the tasks that hang on it."""
+
+    task: str
+    error: BaseException
+    blocked: tuple[str, ...]
+
+
+@dataclass
+class Outcome(Generic[Output]):
+    """How a run ended. Tasks in neither list were not begun (drained, stopped or aborted).
+
+    `worker_seconds` counts loading, failed and lost work too; `useful_seconds` what ended in an
+    output. `error` is the reason where the farm or the store broke down.
+    """
+
+    outputs: dict[str, Output] = field(default_factory=dict)
+    failures: list[TaskFailed] = field(default_factory=list)
+    worker_seconds: float = 0.0
+    useful_seconds: float = 0.0
+    complete: bool = False
+    error: BaseException | None = None

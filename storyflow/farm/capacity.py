@@ -1,0 +1,74 @@
+"""How many workers fit on which machines: plain arithmetic, tested without any machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine of a cluster has, in use or not."""
+
+    cpus: float
+    gpus: float = 0.0
+    accelerators: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one worker holds."""
+
+    cpus: int
+    gpus: float = 0.0
+    accelerator: str | None = None
+
+    def __str__(self) -> str:
+        """`4 CPUs and 1 GPU of type H100`."""
+        parts = [_count(self.cpus, "CPU")]
+        if self.gpus:
+            kind = f" of type {self.accelerator}" if self.accelerator else ""
+            parts.append(_count(self.gpus, "GPU") + kind)
+        elif self.accelerator:
+            parts.append(f"a machine with {self.accelerator}")
+        return " and ".join(parts)
+
+
+def room(machine: Machine, need: Need) -> int:
+    """Workers that fit on an empty machine."""
+    if need.accelerator is not None and need.accelerator not in machine.accelerators:
+        return 0
+    fitting = int(machine.cpus // need.cpus)
+    if need.gpus >= 1:
+        return min(fitting, int(machine.gpus // need.gpus))
+    if need.gpus > 0:
+        # A fraction stays on one device: 0.4 of a GPU fits twice on each.
+        return min(fitting, int(machine.gpus) * int(1 / need.gpus + 1e-9))
+    return fitting
+
+
+def capacity(machines: Sequence[Machine], need: Need) -> int:
+    """Workers that fit on an empty cluster."""
+    return sum(room(machine, need) for machine in machines)
+
+
+def describe(machines: Sequence[Machine]) -> str:
+    """`2 machines with 64 CPUs and 8 GPUs (H100), 1 machine with 4 CPUs`."""
+    if not machines:
+        return "no machine"
+    counted = Counter(_shown(machine) for machine in machines)
+    return ", ".join(f"{_count(count, 'machine')} with {what}" for what, count in counted.items())
+
+
+def _shown(machine: Machine) -> str:
+    text = _count(machine.cpus, "CPU")
+    if machine.gpus:
+        text += " and " + _count(machine.gpus, "GPU")
+    if machine.accelerators:
+        text += f" ({', '.join(sorted(machine.accelerators))})"
+    return text
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,96 @@
+"""What the driver sends to workers and what comes back: small picklable values, never frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from storyflow.pipeline import Profile
+from storyflow.renderer import ModelKind, SegmentSpec
+from storyflow.store.artifacts import Artifact
+
+Role = Literal["prompt", "segment"]
+"""What a worker is for: encoding prompts or rendering segments."""
+
+
+@dataclass(frozen=True)
+class StoredSpan:
+    """A stretch of a stored segment, as history: frames [start, stop) of its new frames.
+
+    `latents` is the stretch [first, last) of its latents that holds these frames, or None where
+    the history is taken from pixels.
+    """
+
+    key: str
+    start: int
+    stop: int
+    latents: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class PromptJob:
+    """Encode one text and store the embedding. `inputs` is the JSON text of its key."""
+
+    name: str
+    key: str
+    text: str
+    inputs: str
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """Render one segment and store it. `inputs` is the JSON text of its key."""
+
+    name: str
+    key: str
+    recipe: str
+    spec: SegmentSpec
+    fps: Fraction
+    inputs: str
+    prompt_key: str | None = None
+    negative_key: str | None = None
+    history: tuple[StoredSpan, ...] = ()
+    keeps_latents: bool = False
+
+
+Job = PromptJob | SegmentJob
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A job's artifact; `adopted` if another writer had stored it before this one began."""
+
+    artifact: Artifact
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a worker is with a segment, in solver steps."""
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is made from, wherever it runs.
+
+    `kind` makes the model kind from profile and threads; None is storyflow's own list of kinds.
+    """
+
+    profile: Profile
+    store: str
+    threads: int = 1
+    kind: Callable[[Profile, int], ModelKind] | None = None
+
+    def model_kind(self) -> ModelKind:
+        """The model kind, without loading anything."""
+        if self.kind is not None:
+            return self.kind(self.profile, self.threads)
+        from storyflow.kinds import kind_of
+
+        return kind_of(self.profile, self.threads)

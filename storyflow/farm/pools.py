@@ -1,0 +1,83 @@
+"""Where workers come from: this process, or Ray. Chosen by the cluster file's address."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from storyflow.cluster import Cluster
+from storyflow.farm.borders import Pool
+from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
+from storyflow.farm.retries import Caps
+from storyflow.pipeline import Profile
+from storyflow.renderer import ModelKind
+from storyflow.store.folder import Store
+
+IN_PROCESS = "in-process"
+"""The cluster file's address for rendering without Ray."""
+
+Notify = Callable[[str], None]
+
+
+class WorkerPool(Pool[Job, Rendered], Protocol):
+    """Workers of one role, which can be asked how far they are."""
+
+    def progress(self, worker: str) -> Awaitable[Progress | None]:
+        """How far a worker's running job is; None where that isn't known."""
+
+
+class Farm(Protocol):
+    """Makes pools. Nothing is started or connected before a pool's first worker is needed."""
+
+    @property
+    def caps(self) -> Caps:
+        """When to stop trying again."""
+
+    @property
+    def price(self) -> float | None:
+        """Money for one hour of one worker."""
+
+    def pool(self, role: Role, notify: Notify) -> WorkerPool:
+        """Workers of one role; `notify` takes lines that the user should read."""
+
+    async def close(self) -> None:
+        """Let go of what was started or connected."""
+
+
+@asynccontextmanager
+async def open_pool(
+    profile: Profile,
+    cluster: Cluster,
+    store: Store,
+    *,
+    title: str = "",
+    kind: Callable[[Profile, int], ModelKind] | None = None,
+) -> AsyncIterator[Farm]:
+    """The farm that the cluster file names; `title` names its workers in Ray's own tools."""
+    config = WorkerConfig(profile, str(store.root), cluster.workers.threads, kind)
+    farm: Farm
+    if cluster.address == IN_PROCESS:
+        from storyflow.farm.local import LocalFarm
+
+        farm = LocalFarm(config, cluster)
+    else:
+        from storyflow.farm.on_ray import RayFarm
+
+        farm = RayFarm(config, cluster, title)
+    try:
+        yield farm
+    finally:
+        await farm.close()
+
+
+def caps_of(cluster: Cluster) -> Caps:
+    """The cluster file's retry caps."""
+    return Caps(task=cluster.retries.segment, worker=cluster.retries.worker)
+
+
+def worker_price(cluster: Cluster) -> float | None:
+    """Money for one hour of one worker: the price is per GPU, or per worker without GPUs."""
+    if cluster.price is None:
+        return None
+    return cluster.price * (cluster.workers.gpus or 1.0)

@@ -1,0 +1,394 @@
+"""Render a plan: prompts first, then segments, each as soon as its history is in the store.
+
+A segment's key is known when its parents' pixels are. Then the store is asked, and only what it
+lacks becomes a job. Nothing but hashes and paths passes through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from storyflow.errors import DamagedError, SegmentError, StoreError
+from storyflow.events import (
+    Event,
+    Notice,
+    SegmentDone,
+    SegmentStarted,
+    ShotFailed,
+    Spent,
+    Step,
+    WorkerLost,
+    WorkerReady,
+)
+from storyflow.farm.borders import (
+    Do,
+    Outcome,
+    Reuse,
+    TaskDone,
+    TaskFailed,
+    TaskRetried,
+    TaskStarted,
+    WorkerDown,
+    WorkerUp,
+)
+from storyflow.farm.dispatch import Dispatcher
+from storyflow.farm.graph import Task
+from storyflow.farm.history import locate
+from storyflow.farm.jobs import Job, Progress, PromptJob, Rendered, Role, SegmentJob
+from storyflow.farm.pools import Farm, WorkerPool
+from storyflow.farm.retries import WorkerDied
+from storyflow.plan.keys import canonical, history_digest, key_inputs, prompt_key, segment_key
+from storyflow.plan.nodes import Plan, Segment
+from storyflow.renderer import ModelKind
+from storyflow.store.artifacts import FRAMES, Artifact
+from storyflow.store.folder import Store
+
+Emit = Callable[[Event], None]
+
+POLL_SECONDS = 0.5
+"""How often busy workers are asked for their progress."""
+
+
+@dataclass(frozen=True)
+class FarmReport:
+    """What rendering came to. `artifacts` are by recipe, `reused` are recipes.
+
+    `missing` are the shots of the cut that lack a segment because something failed, in cut order.
+    """
+
+    artifacts: Mapping[str, Artifact]
+    reused: frozenset[str] = frozenset()
+    failures: tuple[ShotFailed, ...] = ()
+    missing: tuple[str, ...] = ()
+    spent: Spent = field(default_factory=lambda: Spent(0.0, 0.0))
+
+    @property
+    def rendered(self) -> int:
+        """Segments that were rendered now."""
+        return len(self.artifacts) - len(self.reused)
+
+
+async def render_plan(
+    plan: Plan,
+    kind: ModelKind,
+    store: Store,
+    farm: Farm,
+    emit: Emit,
+    *,
+    only: frozenset[str] | None = None,
+    poll: float = POLL_SECONDS,
+) -> FarmReport:
+    """Bring every segment of the plan (or `only` these recipes and what they continue) into the
+    store, and tell `emit` about it.
+
+    A segment that fails for good stops what hangs on it and nothing else. Raises StoreError and
+    FarmError when store or workers break down, ModelError when the model can't be loaded; what was
+    finished until then is in the store. Cancelling stops at once.
+    """
+    segments = _wanted(plan, only)
+    film = _Film(plan, kind, store, emit, segments)
+    spent = [Spent(0.0, 0.0)]
+    if kind.embeds_prompts:
+        outcome = await _drive(farm, _Prompts(film), poll)
+        spent.append(Spent(outcome.worker_seconds, outcome.useful_seconds))
+    outcome = await _drive(farm, _Segments(film), poll)
+    spent.append(Spent(outcome.worker_seconds, outcome.useful_seconds))
+    return FarmReport(
+        artifacts=film.artifacts,
+        reused=frozenset(film.reused),
+        failures=tuple(film.failures),
+        missing=film.missing(film.lost),
+        spent=_sum(spent, farm.price),
+    )
+
+
+def _wanted(plan: Plan, only: frozenset[str] | None) -> dict[str, Segment]:
+    """By recipe, in plan order, with everything that the wanted ones continue."""
+    every = {segment.recipe: segment for segment in plan.segments}
+    if only is None:
+        return every
+    chosen: set[str] = set()
+    todo = [recipe for recipe in every if recipe in only]
+    while todo:
+        recipe = todo.pop()
+        if recipe not in chosen:
+            chosen.add(recipe)
+            todo += every[recipe].parents
+    return {recipe: segment for recipe, segment in every.items() if recipe in chosen}
+
+
+def _sum(parts: Iterable[Spent], price: float | None) -> Spent:
+    parts = tuple(parts)
+    seconds = sum(part.worker_seconds for part in parts)
+    useful = sum(part.useful_seconds for part in parts)
+    return Spent(seconds, useful, None if price is None else price * seconds / 3600)
+
+
+class _Film:
+    """What both stages know and find out."""
+
+    def __init__(
+        self, plan: Plan, kind: ModelKind, store: Store, emit: Emit, segments: dict[str, Segment]
+    ) -> None:
+        self.plan, self.kind, self.store, self.emit = plan, kind, store, emit
+        self.segments = segments
+        self.embeddings: dict[str, Artifact] = {}
+        self.unreadable: dict[str, BaseException] = {}
+        self.artifacts: dict[str, Artifact] = {}
+        self.reused: set[str] = set()
+        self.failures: list[ShotFailed] = []
+        self.lost: set[str] = set()
+
+    async def stored(self, key: str) -> Artifact | None:
+        """The whole, verified artifact of a key; a damaged one is set aside and not found."""
+        artifact, notice = await asyncio.to_thread(self._stored, key)
+        if notice:
+            self.emit(Notice(notice))
+        return artifact
+
+    def _stored(self, key: str) -> tuple[Artifact | None, str]:
+        artifact = self.store.find(key)
+        if artifact is None:
+            return None, ""
+        try:
+            for blob in artifact.blobs:
+                self.store.path(artifact, blob.name)
+        except DamagedError as error:
+            return None, f"{error.what}; it is rendered again"
+        return artifact, ""
+
+    def missing(self, lost: set[str]) -> tuple[str, ...]:
+        """The shots of the cut whose take contains one of these recipes."""
+        shots = []
+        for entry in self.plan.cut:
+            take = self.plan.take(entry.shot, entry.take)
+            if any(segment.recipe in lost for segment in take.segments):
+                shots.append(entry.shot)
+        return tuple(dict.fromkeys(shots))
+
+
+class _Stage:
+    """One dispatcher's work: its tasks, what each comes to, and what to tell about it."""
+
+    role: Role
+
+    def __init__(self, film: _Film) -> None:
+        self.film = film
+
+    def tasks(self) -> Iterator[Task]:
+        raise NotImplementedError
+
+    async def resolve(self, task: str) -> Reuse[Rendered] | Do[Job]:
+        raise NotImplementedError
+
+    def name(self, task: str) -> str:
+        raise NotImplementedError
+
+    def watch(self, event: object) -> None:
+        """Translate what the dispatcher tells into the run's events."""
+        match event:
+            case WorkerUp(worker=worker, numerics=numerics):
+                self.film.emit(WorkerReady(worker, numerics))
+            case WorkerDown(worker=worker, task=task, cause=cause):
+                self.film.emit(WorkerLost(worker, self.name(task) if task else None, cause))
+            case TaskRetried(task=task, attempt=attempt, error=error):
+                if not isinstance(error, WorkerDied):
+                    text = f"{self.name(task)} failed in attempt {attempt} ({error}); trying again"
+                    self.film.emit(Notice(text))
+            case TaskStarted(task=task, worker=worker, attempt=attempt):
+                self.started(task, worker, attempt)
+            case TaskDone(task=task, output=Rendered() as output, worker=worker, seconds=seconds):
+                self.done(task, output, worker is None, seconds)
+            case TaskFailed(task=task, error=error, blocked=blocked):
+                self.failed(task, error, blocked)
+
+    def started(self, task: str, worker: str, attempt: int) -> None:
+        """A worker began."""
+
+    def done(self, task: str, output: Rendered, before: bool, seconds: float) -> None:
+        raise NotImplementedError
+
+    def failed(self, task: str, error: BaseException, blocked: tuple[str, ...]) -> None:
+        raise NotImplementedError
+
+
+class _Prompts(_Stage):
+    """Every text once; tasks are named by the text's key."""
+
+    role: Role = "prompt"
+
+    def __init__(self, film: _Film) -> None:
+        super().__init__(film)
+        inputs = [segment.inputs for segment in film.segments.values()]
+        texts = dict.fromkeys(text for i in inputs for text in (i.prompt, i.negative))
+        self.texts = {prompt_key(film.kind.encoder, text): text for text in texts}
+
+    def tasks(self) -> Iterator[Task]:
+        for key in self.texts:
+            yield Task(key)
+
+    async def resolve(self, task: str) -> Reuse[Rendered] | Do[Job]:
+        artifact = await self.film.stored(task)
+        if artifact is not None:
+            return Reuse(Rendered(artifact, adopted=True))
+        text = self.texts[task]
+        inputs = canonical({"encoder": self.film.kind.encoder, "text": text})
+        return Do(PromptJob(self.name(task), task, text, inputs))
+
+    def name(self, task: str) -> str:
+        text = self.texts[task]
+        return f"prompt {text if len(text) <= 40 else text[:39] + '…'!r}"
+
+    def done(self, task: str, output: Rendered, before: bool, seconds: float) -> None:
+        self.film.embeddings[self.texts[task]] = output.artifact
+
+    def failed(self, task: str, error: BaseException, blocked: tuple[str, ...]) -> None:
+        self.film.unreadable[self.texts[task]] = error
+
+
+class _Segments(_Stage):
+    """Tasks are named by recipe."""
+
+    role: Role = "segment"
+
+    def __init__(self, film: _Film) -> None:
+        super().__init__(film)
+        self.keys: dict[str, str] = {}
+        from_latents = film.plan.history == "latents" and film.plan.keeps_latents
+        self.grid = film.kind.lattice.grid if from_latents else None
+
+    def tasks(self) -> Iterator[Task]:
+        for recipe, segment in self.film.segments.items():
+            yield Task(recipe, segment.parents, max(segment.flops, 1.0))
+
+    async def resolve(self, task: str) -> Reuse[Rendered] | Do[Job]:
+        film, segment = self.film, self.film.segments[task]
+        spans, hashes = locate(segment, film.segments, film.artifacts, self.grid)
+        history = history_digest(hashes) if spans else None
+        prompt = self._embedding(segment, segment.inputs.prompt)
+        negative = self._embedding(segment, segment.inputs.negative)
+        digests = (prompt.digest if prompt else None, negative.digest if negative else None)
+        key = segment_key(segment.inputs, history, *digests)
+        self.keys[task] = key
+        artifact = await film.stored(key)
+        if artifact is not None:
+            return Reuse(Rendered(artifact, adopted=True))
+        return Do(
+            SegmentJob(
+                name=segment.name,
+                key=key,
+                recipe=segment.recipe,
+                spec=segment.inputs.spec,
+                fps=film.plan.fps,
+                inputs=key_inputs(segment.inputs, history, *digests),
+                prompt_key=prompt.key if prompt else None,
+                negative_key=negative.key if negative else None,
+                history=spans,
+                keeps_latents=film.plan.keeps_latents,
+            )
+        )
+
+    def _embedding(self, segment: Segment, text: str) -> Artifact | None:
+        if not self.film.kind.embeds_prompts:
+            return None
+        if text in self.film.unreadable:
+            error = self.film.unreadable[text]
+            raise SegmentError(f"{segment.name}: its prompt can't be encoded: {error}")
+        return self.film.embeddings[text]
+
+    def name(self, task: str) -> str:
+        return self.film.segments[task].name
+
+    def started(self, task: str, worker: str, attempt: int) -> None:
+        segment = self.film.segments[task]
+        self.film.emit(SegmentStarted(segment.name, segment.shot, self.keys[task], worker, attempt))
+
+    def done(self, task: str, output: Rendered, before: bool, seconds: float) -> None:
+        film, segment, artifact = self.film, self.film.segments[task], output.artifact
+        film.artifacts[task] = artifact
+        if before or output.adopted:
+            film.reused.add(task)
+        path = film.store.path(artifact, FRAMES)  # verified already: costs nothing
+        film.emit(
+            SegmentDone(
+                segment.name, segment.shot, artifact.key, task in film.reused, seconds, path
+            )
+        )
+
+    def failed(self, task: str, error: BaseException, blocked: tuple[str, ...]) -> None:
+        segment = self.film.segments[task]
+        lost = {task, *blocked}
+        self.film.lost |= lost
+        failure = ShotFailed(segment.name, segment.shot, str(error), self.film.missing(lost))
+        self.film.failures.append(failure)
+        self.film.emit(failure)
+
+
+class _VerifiedPool:
+    """A pool whose outputs count only when this process, too, finds them whole in the store."""
+
+    def __init__(self, pool: WorkerPool, film: _Film) -> None:
+        self._pool, self._film = pool, film
+        self.workers, self.start = pool.workers, pool.start
+        self.kill, self.close, self.progress = pool.kill, pool.close, pool.progress
+
+    async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
+        rendered = await self._pool.submit(worker, job, attempt)
+        if await self._film.stored(rendered.artifact.key) is None:
+            raise StoreError(
+                f"{worker} stored {job.name}, but it is not in {self._film.store.root} here",
+                cure="name a store that this machine and all workers see as the same folder",
+            )
+        return rendered
+
+
+async def _drive(farm: Farm, stage: _Prompts | _Segments, poll: float) -> Outcome[Rendered]:
+    """Run one stage on a pool of its own, which ends with it."""
+    pool = _VerifiedPool(
+        farm.pool(stage.role, lambda text: stage.film.emit(Notice(text))), stage.film
+    )
+    dispatcher: Dispatcher[Job, Rendered] = Dispatcher(
+        pool, stage.resolve, caps=farm.caps, watch=stage.watch
+    )
+    dispatcher.add(stage.tasks())
+    try:
+        async with _progress(dispatcher, pool.progress, stage, poll):
+            outcome = await dispatcher.run()
+    finally:
+        await pool.close()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+@asynccontextmanager
+async def _progress(
+    dispatcher: Dispatcher[Job, Rendered],
+    ask: Callable[[str], Awaitable[Progress | None]],
+    stage: _Prompts | _Segments,
+    poll: float,
+) -> AsyncIterator[None]:
+    """Tell of solver steps while the block runs."""
+    told: dict[str, Progress] = {}
+
+    async def follow(worker: str) -> None:
+        progress = await ask(worker)
+        if progress is not None and told.get(worker) != progress:
+            told[worker] = progress
+            stage.film.emit(Step(progress.name, progress.done, progress.total))
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(poll)
+            busy = dispatcher.busy()
+            await asyncio.gather(*(follow(worker) for worker, _ in busy))
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
