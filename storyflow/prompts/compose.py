@@ -7,6 +7,8 @@ camera motion last and verbatim. Spoken words follow the subjects, style stands 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storyflow.prompts.caption import ShotCaption, Subject
 from storyflow.prompts.english import (
     DETERMINERS,
@@ -72,7 +74,8 @@ def compose(caption: ShotCaption) -> str:
     for subject in subjects:
         rest = _already_said(subject, unspent)
         if rest is None:
-            sentences.append(_subject(subject))
+            others = [other for other in subjects if other is not subject]
+            sentences.append(_subject(subject, others))
             rest = f"{unspent} {sentences[-1]}"
             rest = without_mention(rest, subject.appearance) or rest
         unspent = rest
@@ -124,7 +127,7 @@ def _kind(subject: Subject) -> str:
     return ""
 
 
-def _subject(subject: Subject) -> str:
+def _subject(subject: Subject, others: Sequence[Subject]) -> str:
     action = fragment(subject.action)
     whole_clause = _is_clause(action) or mentions(action, subject.appearance)
     name, comma = _name(subject)
@@ -142,8 +145,9 @@ def _subject(subject: Subject) -> str:
     else:
         text = ""
     expression = _expression(subject.expression)
-    if expression and _several(text):
-        text = f"{sentence(text)} The expression is {fragment(subject.expression)}"
+    if expression and (_several(text) or any(mentions(action, o.appearance) for o in others)):
+        owner = short_names([each.appearance or _kind(each) for each in (subject, *others)])[0]
+        text = f"{sentence(text)} {sentence(_has(owner, expression))}".rstrip(".")
     elif expression:
         text = f"{text}, {expression}" if text else f"someone {expression}"
     position = fragment(subject.position)
@@ -176,8 +180,18 @@ def _is_clause(action: str) -> bool:
 
 
 def _several(text: str) -> bool:
-    """Whether a text holds a finished sentence, which no phrase can be added to."""
-    return any(f"{end} " in f"{text} " for end in (".", "!", "?", "…"))
+    """Whether a text says several things, so that a phrase at its end would be about the last."""
+    return any(end in f"{text} " for end in (". ", "! ", "? ", "… ", "; ", ", and ", " while "))
+
+
+def _has(owner: str, expression: str) -> str:
+    """An expression as a sentence about its owner: "the man has a faint smile"."""
+    if not owner:
+        return f"the expression is {expression.removeprefix('with ')}"
+    plural = is_plural(owner)
+    if expression.startswith("with "):
+        return f"{owner} {'have' if plural else 'has'} {expression.removeprefix('with ')}"
+    return f"{owner} {'are' if plural else 'is'} {expression}"
 
 
 def _is_where(position: str) -> bool:

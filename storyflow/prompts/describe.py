@@ -23,15 +23,17 @@ from storyflow.prompts.english import (
     head,
     is_plural,
     listed,
+    listing,
     short_names,
     tidy,
     with_article,
     without_determiner,
     words,
 )
-from storyflow.prompts.motion import motion
+from storyflow.storyboard.grammar import move_prose
 from storyflow.storyboard.resolved import Character, ResolvedBeat, ResolvedShot
 
+_MENTION = re.compile(r"(?<!\w)@(?P<name>\w+(?:-\w+)*)(?P<possessive>(?:['\u2019]s?(?!\w))?)")
 _REFERS_BACK = listed("he she they him her his hers their them himself herself themselves")
 _REFERS_TO_THING = listed("it its itself")
 _AGED = re.compile(r"\b(?:(?:old|young|little)\s+)+$", re.IGNORECASE)
@@ -65,7 +67,7 @@ def describe(shot: ResolvedShot, beat: ResolvedBeat) -> ShotCaption:
         shot_type=beat.size,
         shot_angle=beat.angle,
         shot_position=beat.view,
-        camera_motion=motion(cast.called(beat.move or "")),
+        camera_motion=move_prose(cast.called(beat.move or "")),
         environment=tidy(beat.place.look) if beat.place else "",
         lighting=tidy(beat.light or ""),
         style=", ".join(fragment(text) for text in (*beat.style, _lens(beat.lens)) if text),
@@ -79,22 +81,21 @@ class _Cast:
     def __init__(self, who: Sequence[Character]) -> None:
         self.who = tuple(who)
         # A character without a look is known by the name alone.
-        self.looks = {each.name: tidy(each.look) or f"the {each.name}" for each in who}
+        self.looks = {
+            each.name: tidy(each.look) if words(each.look) else f"the {each.name}" for each in who
+        }
         shorts = short_names([self.looks[each.name] for each in who])
         self.shorts = dict(zip(self.looks, shorts, strict=True))
-        names = "|".join(re.escape(name) for name in sorted(self.looks, key=len, reverse=True))
-        self._mention = re.compile(
-            rf"(?<!\w)@(?P<name>{names or '(?!)'})(?!\w)(?P<possessive>['\u2019]s?(?!\w))?"
-        )
 
     def find(self, text: str) -> list[re.Match[str]]:
         """Mentions of characters, in order."""
-        return list(self._mention.finditer(text))
+        return [found for found in _MENTION.finditer(text) if found["name"] in self.looks]
 
     def called(self, text: str) -> str:
         """The text with short names in place of `@names`."""
-        return self._mention.sub(
-            lambda found: self.shorts[found["name"]] + (found["possessive"] or ""), tidy(text)
+        return _MENTION.sub(
+            lambda found: self.shorts.get(found["name"], found["name"]) + found["possessive"],
+            tidy(text),
         )
 
     def subject(self, name: str) -> Subject:
@@ -177,9 +178,7 @@ def _actors(do: str, cast: _Cast) -> tuple[tuple[str, ...], str]:
         actors = unnamed if several else []
     if not actors or not rest or named.intersection(actors):
         return (), do
-    listing = [f"@{name}" for name in actors]
-    joined = " and ".join(part for part in (", ".join(listing[:-1]), listing[-1]) if part)
-    return tuple(actors), f"{joined} {rest}"
+    return tuple(actors), f"{listing([f'@{name}' for name in actors])} {rest}"
 
 
 def _weave(do: str, cast: _Cast, actors: tuple[str, ...]) -> _Woven:
@@ -189,7 +188,7 @@ def _weave(do: str, cast: _Cast, actors: tuple[str, ...]) -> _Woven:
     text = ""
     end = 0
     for found in cast.find(do):
-        name, possessive = found["name"], found["possessive"] or ""
+        name, possessive = found["name"], found["possessive"]
         text += do[end : found.start()]
         end = found.end()
         if name in shown or name in owners:
@@ -251,26 +250,25 @@ def _kind_of(noun: str) -> Subject:
 def _lens(lens: str | None) -> str:
     text = fragment(lens or "")
     first, comma, rest = text.partition(",")
-    if not text or not _LENS_CLAUSE_STANDS_ALONE.isdisjoint(words(text)):
+    if not text or not _LENS_CLAUSE_STANDS_ALONE.isdisjoint(words(first)):
         return text
     return f"{first} lens{comma}{rest}"
 
 
 def _refuse_unknown_names(shot: ResolvedShot, beat: ResolvedBeat, cast: _Cast) -> None:
-    known = {found.start() for found in cast.find(beat.do)}
     problems = [
         Problem(
             code="unknown-character",
             what="the beat names someone whose look it doesn't carry",
-            value=found.group(),
+            value=f"@{found['name']}",
             cure="add the character to the cast and to the beat's who",
             file=beat.where.file,
             line=beat.where.line,
             column=beat.where.column,
             shot=shot.id,
         )
-        for found in re.finditer(r"(?<!\w)@[\w-]+", beat.do)
-        if found.start() not in known
+        for found in _MENTION.finditer(beat.do)
+        if found["name"] not in cast.looks
     ]
     if problems:
         raise StoryboardError(problems)

@@ -109,7 +109,8 @@ def capital(text: str) -> str:
 
 def _first(text: str, letter: str) -> str:
     """The text with another case of its first letter, unless that spells another word ("ß")."""
-    return letter + text[1:] if letter.lower() == text[:1].lower() else text
+    same = len(letter) == 1 and letter.lower() == text[:1].lower()
+    return letter + text[1:] if same else text
 
 
 def sentence(text: str) -> str:
@@ -175,7 +176,9 @@ def short_names(looks: Sequence[str]) -> tuple[str, ...]:
     for look, noun, first in zip(looks, heads, firsts, strict=True):
         if is_name(look):
             names.append(noun)
-        elif heads.count(noun) == 1:
+        elif not noun and not first:
+            names.append("")
+        elif noun and heads.count(noun) == 1:
             names.append(f"the {noun}")
         elif firsts.count(first) == 1:
             names.append(f"the {first}")
@@ -240,28 +243,32 @@ def with_article(text: str) -> str:
 def described(look: str) -> tuple[str, bool]:
     """A look as a noun phrase, and whether a comma must close it.
 
-    "man of sixty, grey beard, navy coat" is "a man of sixty with a grey beard, in a navy coat".
-    What is neither worn nor carried keeps its comma.
+    "man of sixty, navy coat, grey beard" is "a man of sixty with a grey beard, in a navy coat".
+    What is neither carried nor worn follows after a comma, as the author wrote it.
     """
     clauses = parts(look)
     if not clauses:
         return "", False
-    text = with_article(clauses[0])
-    joined = ""
-    open_comma = False
+    carried: list[str] = []
+    worn: list[str] = []
+    other: list[str] = []
     for clause in clauses[1:]:
-        noun = head(clause)
         first = words(clause)[:1]
-        plain = bool(first) and first[0] not in PREPOSITIONS and not first[0].endswith("ing")
-        joint = "in" if noun in WORN else "with" if noun in CARRIED else ""
-        if not plain or not joint:
-            text, joined, open_comma = f"{text}, {clause}", "", True
-        elif joint == joined:
-            text = f"{text} and {with_article(clause)}"
-        else:
-            comma = "," if joined or open_comma else ""
-            text, joined = f"{text}{comma} {joint} {with_article(clause)}", joint
-    return text, open_comma or "," in text
+        plain = first and first[0] not in PREPOSITIONS and not first[0].endswith("ing")
+        noun = head(clause)
+        group = worn if plain and noun in WORN else carried if plain and noun in CARRIED else other
+        group.append(clause if group is other else with_article(clause))
+    text = with_article(clauses[0])
+    if carried:
+        text = f"{text} with {listing(carried)}"
+    if worn:
+        text = f"{text}{',' if carried else ''} in {listing(worn)}"
+    return ", ".join([text, *other]), bool(other or (carried and worn) or len(carried + worn) > 2)
+
+
+def listing(items: Sequence[str]) -> str:
+    """Several things as one: "a, b and c"."""
+    return " and ".join(text for text in (", ".join(items[:-1]), *items[-1:]) if text)
 
 
 def mentions(text: str, look: str) -> bool:
@@ -274,7 +281,8 @@ def without_mention(text: str, look: str) -> str | None:
     if not parts(look):
         return None
     for part in parts(look):
-        found = re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text, re.IGNORECASE)
+        whole = rf"(?<![\w'\u2019-]){re.escape(part)}(?!\w|['\u2019-]\w)"
+        found = re.search(whole, text, re.IGNORECASE)
         if found is None:
             return None
         text = f"{text[: found.start()]}|{text[found.end() :]}"
