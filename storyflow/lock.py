@@ -7,11 +7,20 @@ It is written by storyflow and meant for git. Reading it back gives the same val
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from storyflow.storyboard.ids import PinnedShot
+
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class Branch:
     """A take that shares the first `segments` segments of another take of the same shot."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     take: int
     segments: int
@@ -21,6 +30,8 @@ class Branch:
 class LockedTake:
     """One take: the seed of all its own segments, and where it branches off, if it does."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     take: int
     seed: int
     branch: Branch | None = None
@@ -28,10 +39,16 @@ class LockedTake:
 
 @dataclass(frozen=True)
 class PinnedWindows:
-    """New frames of each rendered segment, per beat, for one pipeline's lattice."""
+    """New frames of each rendered segment, per beat, for one pipeline's lattice.
+
+    `head` is the handle that they were laid out with: the frames before the cut-in.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     pipeline: str
     beats: tuple[tuple[int, ...], ...]
+    head: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,16 +59,21 @@ class Held:
     plan can say what has changed since ("held, stale: style").
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     pipeline: str
     take: int
     keys: tuple[str, ...]
     windows: tuple[tuple[int, ...], ...]
     facts: tuple[tuple[str, str], ...]
+    head: int = 0
 
 
 @dataclass(frozen=True)
 class LockedShot:
     """What is pinned for one shot. `chosen` is the take for the cut, None if nobody chose."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     id: str
     fingerprint: str
@@ -63,6 +85,22 @@ class LockedShot:
 
 @dataclass(frozen=True)
 class Lock:
-    """The pinned facts of one film, in storyboard order; shots that left the film stay listed."""
+    """The pinned facts of one film, in storyboard order; shots that left the film stay listed.
+
+    `seed` is the film's seed that the takes' seeds were derived from: a film with another seed gets
+    new ones.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     shots: tuple[LockedShot, ...] = ()
+    seed: int | None = None
+
+    def shot(self, id: str) -> LockedShot | None:
+        """What is pinned for the shot of this id, None if nothing is."""
+        return next((shot for shot in self.shots if shot.id == id), None)
+
+    @property
+    def pinned(self) -> tuple[PinnedShot, ...]:
+        """What finds the ids of shots again that have none in the file."""
+        return tuple(PinnedShot(shot.id, shot.fingerprint) for shot in self.shots)

@@ -89,6 +89,8 @@ class PlannedTake:
 
     The cut shows [head, head + frames) of the generated frames; before lies the head handle, after
     it the tail handle and, after the last segment only, the surplus that the lattice forces.
+    `held` says so for an approved take that is kept as it is ("held, stale: style"). `slip` is the
+    part of the head that a transition took from inside a shot that was rendered before.
     """
 
     shot: ResolvedShot
@@ -98,6 +100,7 @@ class PlannedTake:
     head: int
     frames: int
     held: str | None = None
+    slip: int = 0
 
     @property
     def mode(self) -> Mode:

@@ -1,0 +1,331 @@
+"""Lock files: reading, writing, and the changes that are made to a lock.
+
+A lock is never edited in place: each function returns a new one. `write_lock` replaces the file in
+one step, and only when it says something new.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Container, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from storyflow.documents import Strict, read_document, validate
+from storyflow.errors import InfrastructureError, InputError, StoryboardError
+from storyflow.lock import Branch, Held, Lock, LockedShot, LockedTake, PinnedWindows
+from storyflow.seeds import shot_seed
+
+if TYPE_CHECKING:
+    from storyflow.plan.nodes import Plan, PlannedTake
+    from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
+
+HEADER = """\
+# Written by storyflow; keep it in git beside the storyboard. What was decided once and must not
+# change by itself: ids, seeds, rendered windows (frames per segment), chosen and held takes.
+"""
+MAX_BYTES = 64_000_000
+
+
+class _File(Strict):
+    storyflow: Literal[1] = 1
+    seed: int | None = None
+    shots: tuple[LockedShot, ...] = ()
+
+
+def lock_path(storyboard: Path) -> Path:
+    """`x.lock.yaml` beside `x.yaml`."""
+    return storyboard.with_name(f"{storyboard.stem}.lock.yaml")
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock in a file; an empty one where there is no file.
+
+    Raises StoryboardError with line and cure for a file that is no lock.
+    """
+    if not path.exists():
+        return Lock()
+    document = read_document(path, error=StoryboardError, max_bytes=MAX_BYTES)
+    file = validate(_File, document, error=StoryboardError)
+    return Lock(shots=file.shots, seed=file.seed)
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write a lock, atomically; a file that already says the same is left alone.
+
+    Raises InfrastructureError where the folder can't be written.
+    """
+    text = lock_text(lock)
+    try:
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(path.stat().st_mode if path.exists() else 0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InfrastructureError(
+            f"can't write the lock {path} ({error.strerror})",
+            cure="make its folder writable; seeds and chosen takes are kept there",
+        ) from None
+
+
+def lock_text(lock: Lock) -> str:
+    """The content of a lock file: the same text for equal locks, one line per fact."""
+    data = {
+        "storyflow": 1,
+        **({} if lock.seed is None else {"seed": lock.seed}),
+        "shots": [_shot_data(shot) for shot in lock.shots],
+    }
+    return HEADER + yaml.dump(
+        data, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=1_000_000
+    )
+
+
+def pin(lock: Lock, film: ResolvedFilm) -> Lock:
+    """The lock with everything that a plan of this film needs: an entry per shot, seeds per take.
+
+    What is pinned stays. Exceptions are the author's own words: a shot's `seed:` is the seed of all
+    its takes, and another `seed:` of the film gives every other take a new one. A shot whose id is
+    new takes over the entry of one that left, if both say the same: it was renamed.
+    """
+    known = {shot.id: shot for shot in lock.shots}
+    here = {shot.id for shot in film.shots}
+    left = [shot for shot in lock.shots if shot.id not in here]
+    entries: list[LockedShot] = []
+    for shot in film.shots:
+        entry = known.get(shot.id)
+        if entry is None:
+            entry = next((e for e in left if e.fingerprint == shot.fingerprint), None)
+            if entry is not None:
+                left.remove(entry)
+        entries.append(_pinned_shot(entry, shot, film.seed, lock.seed))
+    return Lock(shots=(*entries, *left), seed=film.seed)
+
+
+def planned_takes(shot: ResolvedShot, entry: LockedShot) -> tuple[int, ...]:
+    """The takes of a shot that are rendered: `takes:` many, branches, and the one the cut uses."""
+    numbers = {*range(1, shot.takes + 1), chosen_take(shot, entry)}
+    numbers |= {take.take for take in entry.takes if take.branch is not None}
+    parents = {take.take: take.branch.take for take in entry.takes if take.branch is not None}
+    return tuple(sorted(numbers | {parents[n] for n in numbers if n in parents}))
+
+
+def chosen_take(shot: ResolvedShot, entry: LockedShot | None) -> int:
+    """The take that the cut uses: the storyboard's, else the lock's, else the first."""
+    if shot.take is not None:
+        return shot.take
+    return entry.chosen if entry is not None and entry.chosen is not None else 1
+
+
+def choose_take(lock: Lock, shot: str, take: int) -> Lock:
+    """The cut uses this take from now on. Raises InputError for an unknown shot or take."""
+    entry = _entry(lock, shot)
+    _take(entry, take)
+    return _with(lock, replace(entry, chosen=take))
+
+
+def branch_take(lock: Lock, shot: str, from_take: int, segments: int) -> tuple[Lock, LockedTake]:
+    """A new take that shares the first `segments` segments of another; the lock and the take.
+
+    Raises InputError for an unknown shot or take, or if nothing would be shared.
+    """
+    entry = _entry(lock, shot)
+    _take(entry, from_take)
+    if segments < 1:
+        raise InputError(
+            f"a branch of shot {shot} must share at least its first segment",
+            cure="raise `takes:` for a take that shares nothing",
+        )
+    number = 1 + max(take.take for take in entry.takes)
+    seed = shot_seed(lock.seed or 0, entry.id, number)
+    made = LockedTake(number, seed, Branch(from_take, segments))
+    return _with(lock, replace(entry, takes=(*entry.takes, made))), made
+
+
+def hold(lock: Lock, shot: str, held: Held) -> Lock:
+    """Keep an approved take as it is. Raises InputError for an unknown shot or take."""
+    entry = _entry(lock, shot)
+    _take(entry, held.take)
+    return _with(lock, replace(entry, held=held))
+
+
+def unhold(lock: Lock, shot: str) -> Lock:
+    """Let a held shot follow its inputs again. Raises InputError if it is unknown or not held."""
+    entry = _entry(lock, shot)
+    if entry.held is None:
+        raise InputError(f"shot {shot} is not held")
+    return _with(lock, replace(entry, held=None))
+
+
+def pin_windows(lock: Lock, plan: Plan, rendered: Container[str]) -> Lock:
+    """Pin the windows of what was rendered on the plan's pipeline; `rendered` holds recipes.
+
+    Of several takes the one that got furthest counts. Windows that a shortened shot no longer shows
+    stay pinned, so lengthening it again finds them.
+    """
+    found: dict[str, PinnedWindows] = {}
+    for take in plan.takes:
+        windows = _rendered_windows(take, plan.pipeline, rendered)
+        best = found.get(take.shot.id)
+        if windows.beats and (best is None or _count(windows) > _count(best)):
+            found[take.shot.id] = windows
+    shots = []
+    for entry in lock.shots:
+        new = found.get(entry.id)
+        old = next((w for w in entry.windows if w.pipeline == plan.pipeline), None)
+        if new is not None and (old is None or not _covers(old, new)):
+            others = (w for w in entry.windows if w.pipeline != plan.pipeline)
+            entry = replace(entry, windows=tuple(sorted((*others, new), key=lambda w: w.pipeline)))
+        shots.append(entry)
+    return replace(lock, shots=tuple(shots))
+
+
+def _pinned_shot(
+    entry: LockedShot | None, shot: ResolvedShot, seed: int, old_seed: int | None
+) -> LockedShot:
+    if entry is None:
+        entry = LockedShot(shot.id, shot.fingerprint, ())
+    takes = {take.take: take for take in entry.takes}
+    for number in planned_takes(shot, entry):
+        takes.setdefault(number, LockedTake(number, shot_seed(seed, shot.id, number)))
+    if shot.seed is not None:
+        takes = {n: replace(take, seed=shot.seed) for n, take in takes.items()}
+    elif old_seed is not None and old_seed != seed:
+        takes = {n: replace(take, seed=shot_seed(seed, shot.id, n)) for n, take in takes.items()}
+    ordered = tuple(takes[number] for number in sorted(takes))
+    return replace(entry, id=shot.id, fingerprint=shot.fingerprint, takes=ordered)
+
+
+def _rendered_windows(take: PlannedTake, pipeline: str, rendered: Container[str]) -> PinnedWindows:
+    beats: list[list[int]] = []
+    for segment in take.segments:
+        if segment.key is not None or segment.recipe not in rendered:
+            break
+        beats += [[] for _ in range(segment.beat + 1 - len(beats))]
+        beats[segment.beat].append(segment.inputs.spec.new)
+    return PinnedWindows(pipeline, tuple(map(tuple, beats)), take.head - take.slip)
+
+
+def _count(windows: PinnedWindows) -> int:
+    return sum(map(len, windows.beats))
+
+
+def _covers(old: PinnedWindows, new: PinnedWindows) -> bool:
+    """Whether the old windows begin, beat for beat, with the new ones."""
+    if old.head != new.head or len(old.beats) < len(new.beats):
+        return False
+    pairs = zip(old.beats, new.beats, strict=False)
+    return all(before[: len(now)] == now for before, now in pairs)
+
+
+def _entry(lock: Lock, shot: str) -> LockedShot:
+    entry = lock.shot(shot)
+    if entry is None:
+        known = ", ".join(e.id for e in lock.shots[:12]) or "none"
+        raise InputError(f"the lock knows no shot {shot}", cure=f"it knows {known}")
+    return entry
+
+
+def _take(entry: LockedShot, number: int) -> LockedTake:
+    for take in entry.takes:
+        if take.take == number:
+            return take
+    known = ", ".join(str(take.take) for take in entry.takes) or "none"
+    raise InputError(
+        f"shot {entry.id} has no take {number}", cure=f"choose one of {known}, or raise `takes:`"
+    )
+
+
+def _with(lock: Lock, entry: LockedShot) -> Lock:
+    shots = tuple(entry if shot.id == entry.id else shot for shot in lock.shots)
+    return replace(lock, shots=shots)
+
+
+class _Line(dict[str, Any]):
+    """A mapping that is written on one line."""
+
+
+class _Row(list[Any]):
+    """A list that is written on one line."""
+
+
+_PLAIN = re.compile(r"(?!(null|true|false|yes|no|on|off|y|n)$)[a-z]+")
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes all texts but plain words, so that no reader takes the id `1E2` for a number."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = None if _PLAIN.fullmatch(text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Writer.add_representer(str, _Writer.represent_text)
+_Writer.add_representer(
+    _Line,
+    lambda dumper, data: dumper.represent_mapping(
+        "tag:yaml.org,2002:map", data.items(), flow_style=True
+    ),
+)
+_Writer.add_representer(
+    _Row,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+def _shot_data(shot: LockedShot) -> dict[str, object]:
+    return dict(_shot_items(shot))
+
+
+def _shot_items(shot: LockedShot) -> Iterator[tuple[str, object]]:
+    yield "id", shot.id
+    yield "fingerprint", shot.fingerprint
+    if shot.chosen is not None:
+        yield "chosen", shot.chosen
+    yield "takes", [_Line(_take_items(take)) for take in shot.takes]
+    if shot.windows:
+        yield (
+            "windows",
+            [_Line(pipeline=w.pipeline, head=w.head, beats=_rows(w.beats)) for w in shot.windows],
+        )
+    if shot.held is not None:
+        held = shot.held
+        yield (
+            "held",
+            {
+                "pipeline": held.pipeline,
+                "take": held.take,
+                "head": held.head,
+                "windows": _rows(held.windows),
+                "keys": list(held.keys),
+                "facts": [_Row(fact) for fact in held.facts],
+            },
+        )
+
+
+def _take_items(take: LockedTake) -> Iterator[tuple[str, object]]:
+    yield "take", take.take
+    yield "seed", take.seed
+    if take.branch is not None:
+        yield "branch", _Line(take=take.branch.take, segments=take.branch.segments)
+
+
+def _rows(beats: tuple[tuple[int, ...], ...]) -> _Row:
+    return _Row(_Row(beat) for beat in beats)

@@ -1,0 +1,311 @@
+"""A resolved film, its lock and a pipeline become a plan. Pure: reads no store, loads no model.
+
+plan = make_plan(film, lock, profile, "toybox", kind_of(profile))
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from storyflow.errors import Problem, StoryboardError
+from storyflow.lock import Lock, LockedShot
+from storyflow.lockfile import chosen_take, pin
+from storyflow.pipeline import Profile
+from storyflow.plan.footage import Footage
+from storyflow.plan.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
+from storyflow.plan.legality import check_pipeline, count, fault, notice
+from storyflow.plan.nodes import Condition, CutEntry, Plan, PlannedTake, Span
+from storyflow.plan.takes import Script, ShotPlan, Takes
+from storyflow.plan.windows import Windows
+from storyflow.prompts.describe import prompt_for
+from storyflow.prompts.negative import negative
+from storyflow.renderer import ModelKind
+from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
+from storyflow.timing import nominal
+
+
+def make_plan(
+    film: ResolvedFilm, lock: Lock, profile: Profile, pipeline: str, kind: ModelKind
+) -> Plan:
+    """The film as a graph of segments, and what the cut takes from them.
+
+    What the lock doesn't pin yet is planned as `lockfile.pin` would pin it. Raises StoryboardError
+    that lists every fault, ProfileError for a frame size off the model's grid.
+    """
+    notices = [*film.notices, *check_pipeline(film, profile)]
+    planner = _Planner(film, pin(lock, film), profile, pipeline, kind)
+    planner.run()
+    faults = [p for p in planner.problems if p.level == "error"]
+    if faults:
+        raise StoryboardError(faults)
+    return Plan(
+        title=film.title,
+        pipeline=pipeline,
+        fps=film.fps,
+        size=profile.frame,
+        takes=tuple(take for shot in film.shots for take in planner.takes[shot.id]),
+        cut=tuple(planner.cut()),
+        keeps_latents=kind.keeps_latents,
+        embeds_prompts=kind.embeds_prompts,
+        history=profile.forcing.history,
+        notices=(*notices, *planner.problems),
+    )
+
+
+def unsupported(plan: Plan) -> tuple[Problem, ...]:
+    """What the plan asks for that this version plans but does not render, shot by shot."""
+    return tuple(problem for entry in plan.cut for problem in _unsupported(plan, entry))
+
+
+_MODES = {
+    "image": "a shot that starts from a picture",
+    "first-last": "a shot between two pictures",
+    "extend": "a shot that extends a clip",
+}
+
+
+def _unsupported(plan: Plan, entry: CutEntry) -> Iterator[Problem]:
+    shot = plan.take(entry.shot, entry.take).shot
+    if shot.mode in _MODES:
+        what = f"{_MODES[shot.mode]} can't be rendered yet"
+        yield fault(shot, "unsupported-source", what, cure="remove 'from:' and 'to:'")
+    for name, transition in (("in", shot.into), ("out", shot.out)):
+        # A dissolve stands on both sides of its cut; it is told once.
+        if transition.kind == "fade" or (transition.kind, name) == ("dissolve", "in"):
+            what = f"a {transition.kind} {name} can't be rendered yet"
+            cure = "remove it: shots are joined by cuts"
+            yield fault(shot, "unsupported-transition", what, cure=cure)
+    if shot.titles:
+        where = shot.titles[0].where
+        what = "titles can't be rendered yet"
+        yield fault(shot, "unsupported-title", what, cure="remove 'title:'", where=where)
+
+
+class _Planner:
+    def __init__(
+        self, film: ResolvedFilm, lock: Lock, profile: Profile, pipeline: str, kind: ModelKind
+    ) -> None:
+        self.film = film
+        self.profile = profile
+        self.pipeline = pipeline
+        self.kind = kind
+        self.entries = {entry.id: entry for entry in lock.shots}
+        self.shots = {shot.id: shot for shot in film.shots}
+        self.place = {shot.id: index for index, shot in enumerate(film.shots)}
+        self.followed = {shot.follows for shot in film.shots if shot.follows is not None}
+        self.windows = Windows(
+            lattice=kind.lattice,
+            floor=profile.windows.floor,
+            policy=profile.windows.policy,
+            cost=lru_cache(maxsize=None)(lambda window: kind.cost(window).flops),
+        )
+        self.makes = Takes(kind, profile.frame, pipeline)
+        self.takes: dict[str, list[PlannedTake]] = {}
+        self.histories: dict[str, tuple[Span, ...]] = {}
+        self.problems: list[Problem] = []
+
+    def run(self) -> None:
+        """Plan every shot, sources before those that continue them."""
+        for shot in self.film.shots:
+            chain: dict[str, ResolvedShot] = {}
+            link: ResolvedShot | None = shot
+            while link is not None and link.id not in self.takes and link.id not in chain:
+                chain[link.id] = link
+                link = self.shots.get(link.follows or "")
+            for link in reversed(chain.values()):
+                self.takes[link.id] = []
+                self._shot(link)
+
+    def cut(self) -> Iterator[CutEntry]:
+        """The shots as the film shows them."""
+        for shot in self.film.shots:
+            take = self._chosen(shot)
+            assert take is not None
+            yield CutEntry(
+                shot=shot.id,
+                take=take.take,
+                start=take.head,
+                stop=take.head + take.frames,
+                hold=0 if shot.mode in ("text", "continue") else self._joint(shot)[0],
+                into=shot.into,
+                out=shot.out,
+            )
+
+    def _shot(self, shot: ResolvedShot) -> None:
+        history: tuple[Span, ...] = ()
+        if shot.mode == "continue":
+            found = self._source_tail(shot)
+            if found is None:
+                return
+            history = found
+        needs = self._needs(shot)
+        entry = self.entries[shot.id]
+        try:
+            layout = lay_out(needs, self.windows, _rendered(entry, self.pipeline))
+        except BeatTooShort as error:
+            self.problems.append(self._too_short(shot, error))
+            return
+        self._tell(shot, needs, layout)
+        conditions = self._conditions(shot, layout)
+        if conditions is None:
+            return
+        scripts = tuple(
+            Script(
+                prompt_for(shot, beat),
+                negative(beat.avoid, self.profile.negative) if self.kind.reads_negative else "",
+            )
+            for beat in shot.beats
+        )
+        plan = ShotPlan(shot, entry, needs, layout, scripts, history, conditions)
+        self.histories[shot.id] = history
+        self.takes[shot.id], problems = self.makes.plan(plan)
+        self.problems += problems
+
+    def _needs(self, shot: ResolvedShot) -> Needs:
+        before, after = self._joint(shot)
+        free = shot.mode == "text"
+        return Needs(
+            beats=tuple(beat.frames for beat in shot.beats),
+            fresh=shot.mode in ("text", "image", "first-last"),
+            head=max(self.film.handles, before) if free else 0,
+            tail=max(self.film.handles, after),
+            free_head=free,
+            marked_end=shot.id in self.followed,
+            border_at_end=shot.mode == "first-last",
+        )
+
+    def _joint(self, shot: ResolvedShot) -> tuple[int, int]:
+        """Frames that dissolves take before a shot's cut-in and after its cut-out."""
+        place = self.place[shot.id]
+        before = self._dissolve(place)
+        return before // 2, (after := self._dissolve(place + 1)) - after // 2
+
+    def _dissolve(self, place: int) -> int:
+        """Length of the dissolve between the shot at `place` and the one before it."""
+        shots = self.film.shots
+        if not 0 < place < len(shots):
+            return 0
+        joints = (shots[place].into, shots[place - 1].out)
+        return max((joint.frames for joint in joints if joint.kind == "dissolve"), default=0)
+
+    def _chosen(self, shot: ResolvedShot) -> PlannedTake | None:
+        number = chosen_take(shot, self.entries[shot.id])
+        return next((take for take in self.takes[shot.id] if take.take == number), None)
+
+    def _source_tail(self, shot: ResolvedShot) -> tuple[Span, ...] | None:
+        """The frames that a continuation continues; None, and a problem told, if there are none."""
+        source = self.shots.get(shot.follows or "")
+        if source is None:
+            what = f"it continues shot {shot.follows}, which the film does not have"
+            self.problems.append(fault(shot, "no-source", what, cure="name a shot of this film"))
+            return None
+        take = self._chosen(source)
+        if take is None:
+            if not any(problem.level == "error" for problem in self.problems):
+                what = f"it continues shot {source.id}, which continues it"
+                cure = "begin one of them afresh: remove 'from:'"
+                self.problems.append(fault(shot, "circle", what, cure=cure))
+            return None
+        out = take.head + take.frames
+        first = take.segments[0].inputs.spec.new
+        end = first + (out - first) // self.kind.lattice.grid * self.kind.lattice.grid
+        if end != out:
+            what = (
+                f"it continues {count(out - end, 'frame')} before the end of shot {source.id}: "
+                f"the model's grid is {self.kind.lattice.grid} frames"
+            )
+            self.problems.append(notice(shot, "rounded-source", what))
+        overlap = self.kind.lattice.overlap
+        try:
+            return Footage(take.segments, self.histories[source.id]).last(overlap, end)
+        except ValueError:
+            what = f"shot {source.id} is too short to be continued: {overlap} frames are read"
+            cure = f"make shot {source.id} at least {self._time(overlap)} long"
+            self.problems.append(fault(shot, "short-source", what, cure=cure))
+            return None
+
+    def _conditions(
+        self, shot: ResolvedShot, layout: Layout
+    ) -> tuple[tuple[int, Condition], ...] | None:
+        """Pictures and clips by the number of the segment that reads them; None if unreadable."""
+        conditions: list[tuple[int, Condition]] = []
+        try:
+            if shot.source is not None:
+                digest = _file_digest(shot.source)
+                extends = shot.mode == "extend"
+                start = Condition("clip" if extends else "start", digest, shot.fit)
+                conditions.append((0, start))
+            if shot.end is not None:
+                digest = _file_digest(shot.end)
+                number = _segment_ending_at(layout)
+                conditions.append((number, Condition("end", digest, shot.fit)))
+        except OSError as error:
+            what = f"can't read {error.filename} ({error.strerror})"
+            self.problems.append(fault(shot, "unreadable-source", what, cure="check the file"))
+            return None
+        return tuple(conditions)
+
+    def _too_short(self, shot: ResolvedShot, error: BeatTooShort) -> Problem:
+        beats = len(shot.beats)
+        name = f"beat {error.beat + 1} of {beats}" if beats > 1 else "the shot"
+        least = f"{self._time(error.least)} ({error.least} frames)"
+        return fault(
+            shot,
+            "short-beat",
+            f"{name} is shorter than the model's shortest segment, {least}",
+            cure="make it longer, or join it with its neighbour",
+            where=shot.beats[error.beat].where,
+        )
+
+    def _tell(self, shot: ResolvedShot, needs: Needs, layout: Layout) -> None:
+        """Say where a beat starts elsewhere than asked, and where a picture is not met exactly."""
+        grid = self.kind.lattice.grid
+        for index, late in enumerate(layout.late(needs)):
+            if late:
+                how = "late" if late > 0 else "early"
+                why = f"the model's grid is {grid} frames"
+                if layout.slip:
+                    why = "its shot was rendered before, with a shorter head"
+                name = f"beat {index + 1} of {len(shot.beats)}"
+                what = f"{name} starts {count(abs(late), 'frame')} {how}: {why}"
+                where = shot.beats[index].where
+                self.problems.append(notice(shot, "moved-beat", what, where=where))
+        off = layout.end - layout.head - layout.frames
+        if needs.border_at_end and off:
+            how = "after" if off > 0 else "before"
+            what = (
+                f"the 'to:' picture falls {count(abs(off), 'frame')} {how} the cut-out: "
+                f"the model's grid is {grid} frames"
+            )
+            self.problems.append(notice(shot, "moved-picture", what))
+
+    def _time(self, frames: int) -> str:
+        """Seconds, rounded up to hundredths."""
+        hundredths = -(-100 * frames // nominal(self.film.fps))
+        return f"{hundredths // 100}.{hundredths % 100:02}s"
+
+
+def _rendered(entry: LockedShot, pipeline: str) -> Rendered | None:
+    for windows in entry.windows:
+        if windows.pipeline == pipeline:
+            return Rendered(windows.head, windows.beats)
+    return None
+
+
+def _segment_ending_at(layout: Layout) -> int:
+    """The number of the segment that ends at the layout's end."""
+    stop = 0
+    lengths = [length for beat in layout.beats for length in beat]
+    for number, length in enumerate(lengths):
+        stop += length
+        if stop >= layout.end:
+            return number
+    return len(lengths) - 1
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
