@@ -172,17 +172,17 @@ def unhold(lock: Lock, shot: str) -> Lock:
 
 
 def pin_windows(lock: Lock, plan: Plan, rendered: Container[str]) -> Lock:
-    """Pin the windows of what was rendered on the plan's pipeline; `rendered` holds recipes.
+    """Pin the windows of every shot that has a rendered segment on the plan's pipeline.
 
-    Of several takes the one that got furthest counts. Windows that a shortened shot no longer shows
-    stay pinned, so lengthening it again finds them.
+    `rendered` holds recipes. All windows of such a shot are pinned, so that the rest of it is
+    rendered as if nothing had come between. Windows that a shortened shot no longer shows stay
+    pinned, so lengthening it again finds them.
     """
     found: dict[str, PinnedWindows] = {}
     for take in plan.takes:
-        windows = _rendered_windows(take, plan.pipeline, rendered)
-        best = found.get(take.shot.id)
-        if windows.beats and (best is None or _count(windows) > _count(best)):
-            found[take.shot.id] = windows
+        begun = take.held is None and any(s.recipe in rendered for s in take.segments)
+        if begun and take.shot.id not in found:
+            found[take.shot.id] = _windows(take, plan.pipeline)
     shots = []
     for entry in lock.shots:
         new = found.get(entry.id)
@@ -210,18 +210,11 @@ def _pinned_shot(
     return replace(entry, id=shot.id, fingerprint=shot.fingerprint, takes=ordered)
 
 
-def _rendered_windows(take: PlannedTake, pipeline: str, rendered: Container[str]) -> PinnedWindows:
-    beats: list[list[int]] = []
+def _windows(take: PlannedTake, pipeline: str) -> PinnedWindows:
+    beats: list[list[int]] = [[] for _ in take.shot.beats]
     for segment in take.segments:
-        if segment.key is not None or segment.recipe not in rendered:
-            break
-        beats += [[] for _ in range(segment.beat + 1 - len(beats))]
         beats[segment.beat].append(segment.inputs.spec.new)
     return PinnedWindows(pipeline, tuple(map(tuple, beats)), take.head - take.slip)
-
-
-def _count(windows: PinnedWindows) -> int:
-    return sum(map(len, windows.beats))
 
 
 def _covers(old: PinnedWindows, new: PinnedWindows) -> bool:

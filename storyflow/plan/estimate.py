@@ -78,7 +78,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
-class PlanReport:
+class Quote:
     """The table of a plan and its totals, as `storyflow plan` prints them."""
 
     title: str
@@ -161,9 +161,9 @@ def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
     return tuple(rows)
 
 
-def report(plan: Plan, prediction: Prediction) -> PlanReport:
+def quote_of(plan: Plan, prediction: Prediction) -> Quote:
     """Table and totals of a plan."""
-    return PlanReport(
+    return Quote(
         title=plan.title,
         pipeline=plan.pipeline,
         frame=str(plan.size),
