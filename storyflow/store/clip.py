@@ -52,10 +52,13 @@ class ClipWriter:
     """Writes a lossless clip frame by frame; memory is flat.
 
     The file is whole after `close`; leaving the `with` block by an exception leaves a broken file,
-    which is the caller's to remove. Raises OSError when the disk refuses.
+    which is the caller's to remove. `comment` is a tag of the file. Raises OSError when the disk
+    refuses.
     """
 
-    def __init__(self, path: Path, width: int, height: int, fps: Fraction) -> None:
+    def __init__(
+        self, path: Path, width: int, height: int, fps: Fraction, comment: str = ""
+    ) -> None:
         import av
 
         self.path = path
@@ -63,6 +66,8 @@ class ClipWriter:
         self._shape = (height, width, 3)
         self._fps = fps
         self._container = av.open(str(path), "w", format="mov", options=mov_options(fps))
+        if comment:
+            self._container.metadata["comment"] = comment
         self._stream = self._container.add_stream("libx264rgb", rate=fps)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "rgb24"

@@ -28,9 +28,14 @@ _CURES = {
 _CHUNK = 1 << 20
 
 
+def explain(error: OSError) -> tuple[str, str]:
+    """Why the disk refused, and the cure, in words."""
+    return _CURES.get(error.errno or 0, (error.strerror or str(error), "check the folder"))
+
+
 def store_error(error: OSError, doing: str, path: Path) -> StoreError:
     """What failed, on which path, why, and the cure, as one error."""
-    why, cure = _CURES.get(error.errno or 0, (error.strerror or str(error), "check the folder"))
+    why, cure = explain(error)
     return StoreError(f"can't {doing} {path}: {why}", cure=cure)
 
 

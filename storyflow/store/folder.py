@@ -69,6 +69,8 @@ class Store:
             try:
                 text = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
+                if self._opened:
+                    self._require()
                 return None
             artifact = _parse(text, key)
             whole = artifact is not None and all(self._has(blob) for blob in artifact.blobs)
@@ -150,6 +152,7 @@ class Store:
         except OSError as error:
             raise store_error(error, "read", path) from error
         if not matches:
+            self._require()
             self._set_aside(path, None)
             self.discard(artifact.key)
             raise DamagedError(
@@ -241,13 +244,17 @@ class Store:
             )
         return True
 
+    def _require(self) -> None:
+        """Raises StoreError when the store that was there is gone (its disk was unmounted)."""
+        with telling("reach the store", self.root):
+            (self.root / "format.json").stat()
+
     def _create(self) -> None:
         """Make the layout on first use; a store that was there and vanished is an error."""
-        marker = self.root / "format.json"
         if self._opened:
-            with telling("write to the store", self.root):
-                marker.stat()
+            self._require()
             return
+        marker = self.root / "format.json"
         with telling("create the store", self.root):
             for name in ("tmp", "blobs", "artifacts", "recipes"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)

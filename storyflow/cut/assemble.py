@@ -1,0 +1,179 @@
+"""The film in one streaming pass: pictures in, H.264 out, checked before it gets its name.
+
+Colour is converted to bt709 limited range and tagged as such. Every frame starts exactly on its
+tick. x264 runs with a fixed number of threads and without macroblock-tree rate control, the one
+part of it whose output varies from run to run: equal pictures give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storyflow.cut.aside import written_aside
+from storyflow.cut.pictures import Entry, Footage, Missing, delivered_size, film_pictures
+from storyflow.errors import CutError
+from storyflow.pipeline import DeliverSection
+from storyflow.store.clip import mov_options, ticks
+from storyflow.store.hashing import digest_of, file_hash
+from storyflow.timing import Size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
+
+THREADS = 4
+"""Encoder threads, on every machine: the number enters the bytes."""
+
+KEYFRAMES = 48
+"""Longest distance of key frames: players seek within two seconds."""
+
+_BT709 = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
+
+
+@dataclass(frozen=True)
+class CutReport:
+    """A finished film file.
+
+    `sha256` is the file's, `frames_sha256` the digest over its raw frames before encoding (see
+    `digest_of`). `missing` are the shots whose place a card holds.
+    """
+
+    path: Path
+    frames: int
+    fps: Fraction
+    size: Size
+    sha256: str
+    frames_sha256: str
+    missing: tuple[str, ...] = ()
+
+
+def assemble(
+    entries: Sequence[Entry], path: Path, *, fps: Fraction, size: Size, deliver: DeliverSection
+) -> CutReport:
+    """Join entries into the film at `path`. `size` is the masters' picture size.
+
+    Memory does not grow with the film. The file is written aside, opened again and checked
+    (frame count, every timestamp, colour tags, size), then renamed. Raises CutError; the film that
+    was at `path` is then untouched.
+    """
+    expected = sum(entry.frames for entry in entries)
+    if expected == 0:
+        raise CutError("there is nothing to cut: no shot has a frame", cure="check the storyboard")
+    for entry in entries:
+        if isinstance(entry, Footage) and len(entry.hashes) != entry.frames:
+            raise CutError(
+                f"shot {entry.shot} asks for frames {entry.start} to {entry.stop} of a take of "
+                f"which only {len(entry.hashes)} of them exist",
+                cure="plan and render the film again",
+            )
+    delivered = delivered_size(size, deliver.scale)
+    with written_aside(path) as target:
+        hashes = _encode(entries, target, fps, size, deliver)
+        check_film(target, expected, fps, delivered)
+        sha256 = file_hash(target)
+    return CutReport(
+        path=path,
+        frames=expected,
+        fps=fps,
+        size=delivered,
+        sha256=sha256,
+        frames_sha256=digest_of(hashes),
+        missing=tuple(entry.shot for entry in entries if isinstance(entry, Missing)),
+    )
+
+
+def _encode(
+    entries: Sequence[Entry], target: Path, fps: Fraction, size: Size, deliver: DeliverSection
+) -> list[str]:
+    """Encode every picture; their hashes, 64 bytes each, are all that is kept."""
+    import av
+
+    delivered = delivered_size(size, deliver.scale)
+    options = {**mov_options(fps), "movflags": "+faststart"}
+    hashes: list[str] = []
+    try:
+        with av.open(str(target), "w", format="mp4", options=options) as container:
+            stream = container.add_stream("libx264", rate=fps)
+            stream.width, stream.height = delivered.width, delivered.height
+            stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.time_base = 1 / fps
+            context.gop_size = KEYFRAMES
+            context.thread_count = THREADS
+            context.options = {
+                "preset": deliver.preset,
+                "crf": str(deliver.crf),
+                "x264-params": "mbtree=0",
+            }
+            for name, value in _BT709.items():
+                setattr(context, name, value)
+            for picture in film_pictures(entries, size, deliver.scale):
+                frame = _bt709(picture.pixels)
+                frame.pts = len(hashes)
+                frame.time_base = 1 / fps
+                container.mux(stream.encode(frame))
+                hashes.append(picture.sha256)
+            container.mux(stream.encode(None))
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise CutError(
+            f"the encoder refused {delivered} at {fps} fps for {target.parent}: {error}",
+            cure="check `frame` and `deliver` in the pipeline profile",
+        ) from error
+    return hashes
+
+
+def _bt709(pixels: NDArray[np.uint8]) -> VideoFrame:
+    """RGB to planar YUV 4:2:0 with the bt709 matrix and limited range."""
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    )
+
+
+def check_film(path: Path, frames: int, fps: Fraction, size: Size) -> None:
+    """Open a film again and compare it with the plan: one video stream, its size and tags, and the
+    timestamp of every frame. Raises CutError naming the first difference."""
+    import av
+
+    with av.open(str(path)) as container:
+        if len(container.streams) != 1:
+            raise _differs("streams", len(container.streams), 1)
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        for name, value in _BT709.items():
+            if getattr(context, name) != value:
+                raise _differs(name, getattr(context, name), value)
+        if (context.width, context.height) != (size.width, size.height):
+            raise _differs("size", f"{context.width}x{context.height}", size)
+        base = stream.time_base
+        if base is None or stream.average_rate != fps:
+            raise _differs("frame rate", stream.average_rate, fps)
+        step = 1 / (fps * base)
+        times = sorted(
+            -1 if packet.pts is None else packet.pts
+            for packet in container.demux(stream)
+            if packet.size
+        )
+    if len(times) != frames:
+        raise _differs("frames", len(times), frames)
+    if step != ticks(fps):
+        raise _differs("ticks per frame", step, ticks(fps))
+    for index, time in enumerate(times):
+        if time != index * step:
+            raise _differs(f"time of frame {index}", time * base, index / fps)
+
+
+def _differs(what: str, found: object, expected: object) -> CutError:
+    return CutError(
+        f"the film just written has {what} {found} instead of {expected}",
+        cure="cut again; if it happens again, report it",
+    )

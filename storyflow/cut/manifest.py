@@ -1,0 +1,248 @@
+"""`film.json`: what the film is made of, beside the film.
+
+Every shot with its place in the film, every segment with its key, seed, prompt and frames, and
+whether it was rendered or reused. Apart from `seconds`, `worker` and `rendered`, equal films have
+equal manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from storyflow.cut.aside import written_aside
+from storyflow.cut.assemble import CutReport
+from storyflow.errors import InputError
+from storyflow.events import ShotFailed
+from storyflow.plan.nodes import CutEntry, Plan, PlannedTake, Segment
+from storyflow.store.artifacts import Artifact
+from storyflow.timing import timecode
+
+
+@dataclass(frozen=True)
+class ManifestSegment:
+    """One segment. Frames [start, stop) count within the take; `window` includes `overlap`.
+
+    `key`, `digest` and what follows are None for a segment that isn't in the store. `digest` is
+    the hash over the hashes of its frames, `rendered` is False where it was reused, `seconds` is
+    what rendering it took when it was rendered.
+    """
+
+    name: str
+    recipe: str
+    beat: int
+    seed: int
+    prompt: str
+    negative: str
+    window: int
+    overlap: int
+    start: int
+    stop: int
+    key: str | None = None
+    digest: str | None = None
+    rendered: bool | None = None
+    seconds: float | None = None
+    numerics: str | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True)
+class ManifestShot:
+    """One take of one shot.
+
+    `film` is its range of frames in the film and `timecode` the same as text, both None for a take
+    that the film doesn't show; `cut` is the range of the take's own frames that is shown. `missing`
+    is the cause where a card stands in for the shot.
+    """
+
+    id: str
+    take: int
+    mode: str
+    seed: int
+    frames: int
+    film: tuple[int, int] | None
+    timecode: tuple[str, str] | None
+    cut: tuple[int, int] | None
+    segments: tuple[ManifestSegment, ...]
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class ManifestFilm:
+    """The film file: its name, its own sha256, and the digest over its raw frames."""
+
+    file: str
+    sha256: str
+    frames_sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole film. `fps` is exact ("24000/1001"), `frames` its planned length.
+
+    `shots` are in film order, `others` are takes that were rendered but not chosen. `film` is None
+    where nothing was cut, as when only some shots were rendered.
+    """
+
+    title: str
+    pipeline: str
+    fps: str
+    width: int
+    height: int
+    frames: int
+    complete: bool
+    film: ManifestFilm | None
+    shots: tuple[ManifestShot, ...]
+    others: tuple[ManifestShot, ...] = ()
+    made_with: str = ""
+    storyflow: Literal[1] = 1
+
+
+def make_manifest(
+    plan: Plan,
+    artifacts: Mapping[str, Artifact],
+    reused: frozenset[str],
+    failures: Iterable[ShotFailed],
+    film: CutReport | None,
+) -> Manifest:
+    """The manifest of a run: `artifacts` are by recipe, `reused` are recipes."""
+    causes = missing_shots(failures)
+    shots, position = [], 0
+    for entry in plan.cut:
+        length = entry.stop - entry.start
+        take = plan.take(entry.shot, entry.take)
+        shots.append(_shot(plan, take, artifacts, reused, causes, entry, position))
+        position += length
+    shown = {(entry.shot, entry.take) for entry in plan.cut}
+    others = [
+        _shot(plan, take, artifacts, reused, causes)
+        for take in plan.takes
+        if (take.shot.id, take.take) not in shown
+    ]
+    return Manifest(
+        title=plan.title,
+        pipeline=plan.pipeline,
+        fps=f"{plan.fps.numerator}/{plan.fps.denominator}",
+        width=plan.size.width,
+        height=plan.size.height,
+        frames=plan.frames,
+        complete=film is not None and not film.missing,
+        film=None if film is None else _film(film),
+        shots=tuple(shots),
+        others=tuple(others),
+        made_with=f"storyflow {version('storyflow')}",
+    )
+
+
+def missing_shots(failures: Iterable[ShotFailed]) -> dict[str, str]:
+    """The cause for each shot that failures leave incomplete; the first one counts."""
+    causes: dict[str, str] = {}
+    for failure in failures:
+        for shot in (failure.shot, *failure.missing):
+            where = "" if shot == failure.shot else f"continues {failure.shot}: "
+            causes.setdefault(shot, f"{where}segment {failure.segment}: {failure.error}")
+    return causes
+
+
+def write_manifest(path: Path, manifest: Manifest) -> Path:
+    """Write `film.json`, aside and renamed. Raises CutError when the disk refuses."""
+    text = _manifests().dump_json(manifest, indent=1)
+    with written_aside(path) as target:
+        target.write_bytes(text + b"\n")
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest that `write_manifest` wrote. Raises InputError: absent or broken."""
+    try:
+        return _manifests().validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"can't read {path}: {error.strerror}", cure="render the film first"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path} is not a manifest of this version: {place + ': ' if place else ''}"
+            f"{first['msg']}",
+            cure="render the film again",
+        ) from None
+
+
+@cache
+def _manifests() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _film(film: CutReport) -> ManifestFilm:
+    return ManifestFilm(
+        file=film.path.name,
+        sha256=film.sha256,
+        frames_sha256=film.frames_sha256,
+        width=film.size.width,
+        height=film.size.height,
+    )
+
+
+def _shot(
+    plan: Plan,
+    take: PlannedTake,
+    artifacts: Mapping[str, Artifact],
+    reused: frozenset[str],
+    causes: Mapping[str, str],
+    entry: CutEntry | None = None,
+    position: int = 0,
+) -> ManifestShot:
+    place = None if entry is None else (position, position + entry.stop - entry.start)
+    whole = all(segment.recipe in artifacts for segment in take.segments)
+    return ManifestShot(
+        id=take.shot.id,
+        take=take.take,
+        mode=take.mode,
+        seed=take.seed,
+        frames=take.generated,
+        film=place,
+        timecode=place and (timecode(place[0], plan.fps), timecode(place[1], plan.fps)),
+        cut=None if entry is None else (entry.start, entry.stop),
+        segments=tuple(
+            _segment(segment, artifacts.get(segment.recipe), segment.recipe in reused)
+            for segment in take.segments
+        ),
+        missing=None if whole else causes.get(take.shot.id, "not rendered"),
+    )
+
+
+def _segment(segment: Segment, artifact: Artifact | None, reused: bool) -> ManifestSegment:
+    spec = segment.inputs.spec
+    planned = ManifestSegment(
+        name=segment.name,
+        recipe=segment.recipe,
+        beat=segment.beat,
+        seed=spec.seed,
+        prompt=segment.inputs.prompt,
+        negative=segment.inputs.negative,
+        window=spec.window,
+        overlap=spec.overlap,
+        start=segment.start,
+        stop=segment.stop,
+    )
+    if artifact is None:
+        return planned
+    return replace(
+        planned,
+        key=artifact.key,
+        digest=artifact.digest,
+        rendered=not reused,
+        seconds=artifact.seconds,
+        numerics=artifact.numerics,
+        worker=artifact.worker,
+    )
