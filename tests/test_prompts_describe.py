@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -256,7 +257,7 @@ def stated(beat: ResolvedBeat) -> list[str]:
     return [
         clause
         for text in [do, *(text for text in texts if text)]
-        for clause in text.replace(";", ",").replace(". ", ",").split(",")
+        for clause in re.split(r"[,;]|[.!?]\s", text)
     ]
 
 

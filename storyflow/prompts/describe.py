@@ -33,7 +33,7 @@ from storyflow.prompts.english import (
 from storyflow.storyboard.grammar import move_prose
 from storyflow.storyboard.resolved import Character, ResolvedBeat, ResolvedShot
 
-_MENTION = re.compile(r"(?<!\w)@(?P<name>\w+(?:-\w+)*)(?P<possessive>(?:['\u2019]s?(?!\w))?)")
+_MENTION = re.compile(r"(?<![\w@])@(?P<name>\w+(?:-\w+)*)(?P<possessive>(?:['\u2019]s?(?!\w))?)")
 _REFERS_BACK = listed("he she they him her his hers their them himself herself themselves")
 _REFERS_TO_THING = listed("it its itself")
 _AGED = re.compile(r"\b(?:(?:old|young|little)\s+)+$", re.IGNORECASE)

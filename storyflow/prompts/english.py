@@ -72,12 +72,18 @@ CARRIED = listed(
 )
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
-_CLAUSE_END = re.compile(r"[,;]|(?<=\w{2})[.!?](?=\s)")
+_CLAUSE_END = re.compile(r"[,;]|(?<=[a-z]{3})[.!?](?=\s)")
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in lower case."""
-    return [match.group().lower() for match in _WORD.finditer(text)]
+    return [_lower(word) for word in _WORD.findall(text)]
+
+
+def _lower(word: str) -> str:
+    """A word in lower case, unless that takes more letters (a Turkish capital I)."""
+    lower = word.lower()
+    return lower if len(lower) == len(word) else word
 
 
 def tidy(text: str) -> str:
