@@ -61,9 +61,8 @@ class Needs:
 class Layout:
     """A shot's segments, as new frames per beat, and where the cut finds its frames in them.
 
-    `starts` are the positions where the beats begin. `end` is the cut-out on the segment grid, not
-    after the true one by more than half a grid step: a follower continues from there, and a `to:`
-    picture follows it.
+    `starts` are the positions where the beats begin. `end` is the cut-out on the segment grid: a
+    `to:` picture follows it.
     """
 
     beats: tuple[tuple[int, ...], ...]
@@ -100,7 +99,9 @@ def lay_out(needs: Needs, windows: Windows, pinned: Rendered | None = None) -> L
     slip = max(0, needs.head - laid)
     starts = _starts(needs, windows, laid)
     head = laid + slip
-    border = windows.nearest(laid + needs.frames, fresh=needs.fresh)
+    # Without a tail handle no frames come after the picture, so it may not come too early.
+    snap = windows.nearest if needs.tail else windows.round_up
+    border = snap(head + needs.frames, fresh=needs.fresh)
     beats: list[tuple[int, ...]] = []
     last = len(needs.beats) - 1
     for index, start in enumerate(starts):
@@ -114,7 +115,7 @@ def lay_out(needs: Needs, windows: Windows, pinned: Rendered | None = None) -> L
             beats.append(_fill(windows, old, stop - start, index, fresh, exact=False))
             continue
         lengths = _fill(windows, old, border - start, index, fresh, exact=True)
-        if stop > border and needs.tail:
+        if stop > border:
             shared = sum(1 for a, b in zip(old, lengths, strict=False) if a == b)
             after = old[len(lengths) :] if shared == len(lengths) else ()
             lengths += _fill(windows, after, stop - border, index, False, exact=False)

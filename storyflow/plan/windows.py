@@ -24,6 +24,9 @@ from typing import Literal
 
 from storyflow.renderer import Lattice
 
+MOST_SHARING = 32
+"""Windows at a beat's end that are shortened so that none falls below the floor."""
+
 
 class NoWindows(ValueError):
     """A stretch that no legal segments fill; `least` is the shortest that they can."""
@@ -135,15 +138,20 @@ class Windows:
         rest = frames - sum(whole)
         if rest >= self._floor(False):
             return (*whole, rest)
-        previous = whole.pop()
-        pair_is_fresh = fresh and not whole
-        if self.fits(previous + rest, fresh=pair_is_fresh):
-            pair = self._equal(previous + rest, 2, pair_is_fresh)
-            if pair is not None:
-                return (*whole, *pair)
+        for sharing in range(2, min(count, MOST_SHARING) + 1):
+            kept = whole[: count - sharing]
+            last = self._equal(frames - sum(kept), sharing, fresh and not kept)
+            if last is not None and self._all_above_floor(last, fresh and not kept):
+                return (*kept, *last)
+        equal = self._equal(frames - sum(whole[:-1]), 2, fresh and count == 2)
+        if equal is not None:
+            return (*whole[:-1], *equal)
         equal = self._equal(frames, count, fresh)
         assert equal is not None, "fits() said that it can be divided"
         return equal
+
+    def _all_above_floor(self, lengths: Sequence[int], fresh: bool) -> bool:
+        return lengths[0] >= self._floor(fresh) and min(lengths[1:]) >= self._floor(False)
 
     def _balanced(self, frames: int, fresh: bool) -> tuple[int, ...]:
         first, more = self.lengths(fresh=fresh), self.lengths(fresh=False)
