@@ -1,0 +1,155 @@
+"""The worker side: a loaded model that renders segments, and what it refuses to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from storyflow.errors import SegmentError
+from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
+from storyflow.forcing.loading import device_of, load_model
+from storyflow.forcing.noise import SeededNoise
+from storyflow.forcing.segment import TEXT_TOKENS, Model, render_segment
+from storyflow.renderer import History, SegmentSpec, Sink
+
+
+class ForcingRenderer:
+    """SkyReels-V2 diffusion forcing as a `Renderer`.
+
+    A segment's pixels depend on the arguments of `render`, the config and the numerics class, and
+    on nothing else: not on other segments, the process, the order or any global generator.
+    """
+
+    def __init__(self, config: ForcingConfig) -> None:
+        self._config = config
+        self._model: Model | None = None
+
+    def setup(self) -> None:
+        """Load transformer and VAE. Raises ModelError."""
+        if self._model is None:
+            self._model = load_model(self._config)
+
+    def render(
+        self,
+        spec: SegmentSpec,
+        prompt: NDArray[np.float32] | None,
+        negative: NDArray[np.float32] | None,
+        history: History | None,
+        sink: Sink,
+    ) -> None:
+        """Render one segment into `sink`: steps, then latents, then frames as they are decoded.
+
+        `prompt` and `negative` are [tokens, text_dim]; `negative` is read only when guidance is on.
+        Raises SegmentError for what this model can never render.
+        """
+        self.setup()
+        assert self._model is not None
+        self._check(spec, history, self._model.vae.channels)
+        text_dim = self._model.transformer.text_dim
+        prompt = _checked_embedding("prompt", prompt, text_dim)
+        if self._config.guided:
+            negative = _checked_embedding("negative prompt", negative, text_dim)
+        noise = SeededNoise(spec.seed)
+        with pinned_threads(self._config.threads), torch.inference_mode():
+            render_segment(self._model, self._config, spec, prompt, negative, history, noise, sink)
+
+    def numerics(self) -> str:
+        """What can change the last bits, such as `cpu-AVX512 float32 sdpa eager torch-2.13.0`."""
+        device = device_of(self._config)
+        if device.type == "cuda":
+            chip = torch.cuda.get_device_name(device).replace(" ", "-")
+            major, minor = torch.cuda.get_device_capability(device)
+            kind = f"cuda-{chip}-sm{major}{minor}"
+        else:
+            kind = f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
+        threads = f"threads-{self._config.threads}"
+        return f"{kind} {self._config.dtype} sdpa eager torch-{torch.__version__} {threads}"
+
+    def close(self) -> None:
+        """Give the memory back; the next `render` loads again."""
+        self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _check(self, spec: SegmentSpec, history: History | None, channels: int) -> None:
+        side = 2 * PIXELS_PER_LATENT
+        if spec.width % side or spec.height % side or spec.width < side or spec.height < side:
+            raise SegmentError(
+                f"a picture of {spec.width}x{spec.height} does not divide by {side}",
+                cure=f"choose a frame size in multiples of {side}",
+            )
+        try:
+            latent_frames(spec.window)
+        except ValueError as error:
+            raise SegmentError(f"window: {error}", cure="plan on this model's lattice") from None
+        if spec.window > self._config.window:
+            raise SegmentError(
+                f"a window of {spec.window} frames is longer than the {self._config.window} that "
+                "the model was trained on",
+                cure="plan shorter segments",
+            )
+        if spec.overlap not in (0, self._config.overlap) or spec.overlap >= spec.window:
+            raise SegmentError(
+                f"an overlap of {spec.overlap} in a window of {spec.window} frames",
+                cure=f"use 0 for a fresh segment or {self._config.overlap} for a continuing one",
+            )
+        if (history is None) != (spec.overlap == 0):
+            raise SegmentError(
+                f"overlap {spec.overlap} with {'no' if history is None else 'a'} history",
+                cure="give history exactly to continuing segments",
+            )
+        if history is not None:
+            self._check_history(spec, history, channels)
+
+    def _check_history(self, spec: SegmentSpec, history: History, channels: int) -> None:
+        array: NDArray[np.uint8] | NDArray[np.float32]
+        if self._config.history == "pixels":
+            wanted: tuple[int, ...] = (spec.overlap, spec.height, spec.width, 3)
+            array, form = history.pixels, "uint8"
+        else:
+            h, w = spec.height // PIXELS_PER_LATENT, spec.width // PIXELS_PER_LATENT
+            wanted = (channels, latent_frames(spec.overlap), h, w)
+            if history.latents is None:
+                raise SegmentError(
+                    "the history has no latents, which `history: latents` reads",
+                    cure="render the segment before it again, or set `history: pixels`",
+                )
+            array, form = history.latents, "float32"
+        if array.shape != wanted or array.dtype != form:
+            raise SegmentError(
+                f"history {self._config.history} are {array.dtype} {list(array.shape)}, expected "
+                f"{form} {list(wanted)}",
+                cure="continue only from segments of the same frame size and overlap",
+            )
+
+
+def _checked_embedding(
+    name: str, embedding: NDArray[np.float32] | None, text_dim: int
+) -> NDArray[np.float32]:
+    if embedding is None:
+        raise SegmentError(
+            f"the segment has no {name}", cure="encode one, an empty text if need be"
+        )
+    if embedding.ndim != 2 or embedding.shape[1] != text_dim or len(embedding) > TEXT_TOKENS:
+        raise SegmentError(
+            f"the {name}'s embedding is {list(embedding.shape)}, expected up to {TEXT_TOKENS} "
+            f"tokens of {text_dim} numbers",
+            cure="encode it with the text encoder of the same model",
+        )
+    return embedding
+
+
+@contextlib.contextmanager
+def pinned_threads(count: int) -> Iterator[None]:
+    """Torch uses `count` CPU threads inside: their number can change the last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,333 @@
+"""A segment is a pure function of its arguments, and gives exactly the frames it was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from numpy.typing import NDArray
+
+from storyflow.errors import SegmentError
+from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.noise import SeededNoise, stream
+from storyflow.forcing.renderer import ForcingRenderer
+from storyflow.renderer import History, Renderer, SegmentSpec
+
+WIDTH, HEIGHT = tiny_models.WIDTH, tiny_models.HEIGHT
+PROMPT = np.random.default_rng(1).standard_normal((7, tiny_models.TEXT_DIM)).astype(np.float32)
+NEGATIVE = np.random.default_rng(2).standard_normal((2, tiny_models.TEXT_DIM)).astype(np.float32)
+CONFIG = ForcingConfig(
+    model=str(tiny_models.folder()),
+    dtype="float32",
+    window=21,
+    overlap=9,
+    steps=3,
+    guidance=3.0,
+    history_noise=20,
+)
+
+
+class Kept:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.chunks: list[NDArray[np.uint8]] = []
+        self.tails: list[NDArray[np.float32]] = []
+        self.steps: list[tuple[int, int]] = []
+
+    def frames(self, chunk: NDArray[np.uint8]) -> None:
+        self.chunks.append(chunk)
+
+    def latents(self, chunk: NDArray[np.float32]) -> None:
+        self.tails.append(chunk)
+
+    def step(self, done: int, total: int) -> None:
+        self.steps.append((done, total))
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        return np.concatenate(self.chunks)
+
+    def history(self, overlap: int = CONFIG.overlap) -> History:
+        return History(self.pixels[-overlap:], self.tails[0][:, -(overlap - 1) // 4 - 1 :])
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.pixels.tobytes() + self.tails[0].tobytes()).hexdigest()
+
+
+@cache
+def renderer(config: ForcingConfig = CONFIG) -> ForcingRenderer:
+    made = ForcingRenderer(config)
+    made.setup()
+    return made
+
+
+def segment(
+    window: int = 21,
+    seed: int = 4,
+    history: History | None = None,
+    config: ForcingConfig = CONFIG,
+) -> Kept:
+    sink = Kept()
+    overlap = 0 if history is None else config.overlap
+    spec = SegmentSpec(WIDTH, HEIGHT, window, overlap, seed)
+    one: Renderer = renderer(config)
+    one.render(spec, PROMPT, NEGATIVE, history, sink)
+    return sink
+
+
+@cache
+def past() -> History:
+    """The end of a fresh segment."""
+    return segment().history()
+
+
+@cache
+def continued() -> str:
+    """The digest of a segment after `past()`."""
+    return segment(history=past()).digest()
+
+
+@pytest.mark.parametrize("mode", ["pixels", "latents"])
+@pytest.mark.parametrize(("window", "fresh"), [(9, True), (21, True), (13, False), (21, False)])
+def test_a_segment_gives_its_new_frames_and_their_latents(
+    window: int, fresh: bool, mode: Literal["pixels", "latents"]
+) -> None:
+    config = dataclasses.replace(CONFIG, history=mode)
+    sink = segment(window, history=None if fresh else past(), config=config)
+    new = window if fresh else window - 9
+    latents = (new + 3) // 4
+    assert sink.pixels.shape == (new, HEIGHT, WIDTH, 3) and sink.pixels.dtype == np.uint8
+    assert [t.shape for t in sink.tails] == [(16, latents, HEIGHT // 8, WIDTH // 8)]
+    assert sink.tails[0].dtype == np.float32
+    assert [len(c) for c in sink.chunks] == ([1] if fresh else []) + [4] * (new // 4)
+    assert sink.steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_segment_rendered_alone_equals_itself_in_the_chain() -> None:
+    chain = [segment(seed=1)]
+    for seed in (2, 3):
+        chain.append(segment(seed=seed, history=chain[-1].history()))
+    alone = ForcingRenderer(CONFIG)
+    sink = Kept()
+    alone.render(
+        SegmentSpec(WIDTH, HEIGHT, 21, 9, seed=3), PROMPT, NEGATIVE, chain[1].history(), sink
+    )
+    assert sink.digest() == chain[2].digest()
+    assert len({s.digest() for s in chain}) == 3
+
+
+def test_a_segment_equals_itself_in_another_process_and_another_global_state() -> None:
+    code = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); torch.manual_seed(99); torch.rand(7); "
+        "import test_forcing_segment as t, dataclasses; from pathlib import Path; "
+        "c = dataclasses.replace(t.CONFIG, model=sys.argv[2]); first = t.segment(config=c); "
+        "print(t.segment(history=first.history(), config=c).digest())"
+    )
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), CONFIG.model]
+    there = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()
+    assert there[-1] == continued()
+
+
+def test_a_render_leaves_the_global_state_alone() -> None:
+    torch.manual_seed(5)
+    torch.set_num_threads(2)
+    before = torch.get_rng_state()
+    numpy_before = np.random.get_state()[1].copy()  # type: ignore[index]
+    assert segment(history=past()).digest() == continued()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # type: ignore[index]
+    assert torch.get_num_threads() == 2
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 4},
+        {"guidance": 2.0},
+        {"guidance": 1.0},
+        {"shift": 3.0},
+        {"sigmas": "diffusers"},
+        {"history": "latents"},
+        {"history_noise": 0},
+        {"solver_aliasing": True},
+        {"dtype": "bfloat16"},
+    ],
+)
+def test_every_setting_changes_the_pixels_of_a_continuing_segment(
+    change: dict[str, object],
+) -> None:
+    changed = dataclasses.replace(CONFIG, **change)  # type: ignore[arg-type]
+    assert segment(history=past(), config=changed).digest() != continued()
+
+
+def test_seed_prompt_negative_and_history_change_the_pixels() -> None:
+    spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, seed=4)
+    history = past()
+    dark = History(history.pixels // 2, history.latents)
+    digests = set()
+    for seed, prompt, negative, before in (
+        (4, PROMPT, NEGATIVE, history),
+        (5, PROMPT, NEGATIVE, history),
+        (4, NEGATIVE, NEGATIVE, history),
+        (4, PROMPT, PROMPT, history),
+        (4, PROMPT, NEGATIVE, dark),
+    ):
+        sink = Kept()
+        renderer().render(dataclasses.replace(spec, seed=seed), prompt, negative, before, sink)
+        digests.add(sink.digest())
+    assert len(digests) == 5
+
+
+def test_guidance_one_reads_no_negative_prompt() -> None:
+    config = dataclasses.replace(CONFIG, guidance=1.0)
+    sink = Kept()
+    renderer(config).render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, None, None, sink)
+    assert len(sink.pixels) == 9
+
+
+@pytest.mark.parametrize(
+    ("spec", "history", "message"),
+    [
+        (SegmentSpec(50, 32, 21, 0, 1), None, "50x32 does not divide by 16"),
+        (SegmentSpec(48, 0, 21, 0, 1), None, "48x0 does not divide"),
+        (SegmentSpec(48, 32, 20, 0, 1), None, "use 17 or 21"),
+        (SegmentSpec(48, 32, 25, 0, 1), None, "longer than the 21"),
+        (SegmentSpec(48, 32, 21, 5, 1), None, "use 0 for a fresh segment or 9"),
+        (SegmentSpec(48, 32, 9, 9, 1), None, "overlap of 9 in a window of 9"),
+        (SegmentSpec(48, 32, 21, 9, 1), None, "overlap 9 with no history"),
+        (
+            SegmentSpec(48, 32, 21, 0, 1),
+            History(np.zeros((9, 32, 48, 3), np.uint8)),
+            "overlap 0 with a history",
+        ),
+        (
+            SegmentSpec(48, 32, 21, 9, 1),
+            History(np.zeros((5, 32, 48, 3), np.uint8)),
+            r"uint8 \[5, 32, 48, 3\], expected uint8 \[9, 32, 48, 3\]",
+        ),
+        (
+            SegmentSpec(48, 32, 21, 9, 1),
+            History(np.zeros((9, 32, 48, 3), np.float32)),
+            "are float32",
+        ),
+    ],
+)
+def test_segments_that_can_never_be_rendered_are_refused(
+    spec: SegmentSpec, history: History | None, message: str
+) -> None:
+    with pytest.raises(SegmentError, match=message) as refused:
+        renderer().render(spec, PROMPT, NEGATIVE, history, Kept())
+    assert refused.value.cure
+
+
+def test_latent_history_must_have_its_latents() -> None:
+    config = dataclasses.replace(CONFIG, history="latents")
+    spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, 1)
+    pixels = np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
+    with pytest.raises(SegmentError, match="history has no latents"):
+        renderer(config).render(spec, PROMPT, NEGATIVE, History(pixels), Kept())
+    short = History(pixels, np.zeros((16, 2, 4, 6), np.float32))
+    with pytest.raises(SegmentError, match=r"\[16, 2, 4, 6\], expected float32 \[16, 3, 4, 6\]"):
+        renderer(config).render(spec, PROMPT, NEGATIVE, short, Kept())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative", "message"),
+    [
+        (None, NEGATIVE, "no prompt"),
+        (PROMPT, None, "no negative prompt"),
+        (PROMPT[:, :5], NEGATIVE, r"prompt's embedding is \[7, 5\]"),
+        (np.zeros((513, tiny_models.TEXT_DIM), np.float32), NEGATIVE, "up to 512 tokens"),
+    ],
+)
+def test_prompts_of_another_model_are_refused(
+    prompt: NDArray[np.float32] | None, negative: NDArray[np.float32] | None, message: str
+) -> None:
+    with pytest.raises(SegmentError, match=message):
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 21, 0, 1), prompt, negative, None, Kept())
+
+
+def test_numbers_that_are_not_finite_never_become_frames() -> None:
+    sink = Kept()
+    broken = np.full_like(PROMPT, np.nan)
+    with pytest.raises(SegmentError, match="not finite"):
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), broken, NEGATIVE, None, sink)
+    assert not sink.chunks and not sink.tails
+
+
+def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Kept):
+        def step(self, done: int, total: int) -> None:
+            super().step(done, total)
+            if done == 2:
+                raise Stopped
+
+    sink = Stopping()
+    with pytest.raises(Stopped):
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, NEGATIVE, None, sink)
+    assert len(sink.steps) == 2 and not sink.chunks
+    assert torch.is_grad_enabled()
+
+
+def test_nothing_is_kept_from_segment_to_segment() -> None:
+    def tensors() -> int:
+        gc.collect()
+        return sum(1 for o in gc.get_objects() if type(o) is torch.Tensor)
+
+    segment(window=13, history=past())
+    before = tensors()
+    for seed in range(4):
+        segment(window=13, seed=seed, history=past())
+    assert tensors() <= before
+
+
+def test_noise_streams_depend_on_seed_and_purpose_alone() -> None:
+    shape = (1, 16, 3, 2, 2)
+    one, two = SeededNoise(7), SeededNoise(7)
+    assert torch.equal(one.initial(shape), two.initial(shape))
+    assert torch.equal(one.history(shape), two.history(shape))
+    assert not torch.equal(one.history(shape), two.initial(shape))
+    assert not torch.equal(SeededNoise(7).initial(shape), SeededNoise(8).initial(shape))
+    assert stream(2**80, "noise").initial_seed() != stream(0, "noise").initial_seed()
+
+
+def test_numerics_name_device_dtype_torch_and_threads() -> None:
+    text = renderer().numerics()
+    assert text.startswith("cpu-") and "float32" in text
+    assert f"torch-{torch.__version__}" in text and text.endswith("threads-1")
+
+
+def test_a_closed_renderer_loads_again_when_needed() -> None:
+    one = ForcingRenderer(CONFIG)
+    spec = SegmentSpec(WIDTH, HEIGHT, 9, 0, 1)
+    digests = []
+    for _ in range(2):
+        sink = Kept()
+        one.render(spec, PROMPT, NEGATIVE, None, sink)
+        digests.append(sink.digest())
+        one.close()
+    assert digests[0] == digests[1]
+
+
+def test_the_embedded_toybox_renders() -> None:
+    config = ForcingConfig(model="toybox", dtype="float32", steps=2, guidance=2.0)
+    sink = Kept()
+    prompt = np.zeros((3, 128), np.float32)
+    ForcingRenderer(config).render(SegmentSpec(96, 64, 17, 0, 1), prompt, prompt, None, sink)
+    assert sink.pixels.shape == (17, 64, 96, 3)
