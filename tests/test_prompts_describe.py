@@ -106,6 +106,10 @@ def test_a_longer_name_is_not_taken_for_a_shorter_one() -> None:
     )
 
 
+def test_a_name_may_be_part_of_a_longer_word() -> None:
+    assert prompt("a @girl-like doll cries", GIRL) == f"There is {CHILD}. A girl-like doll cries."
+
+
 def test_a_proper_name_in_a_look_has_no_article() -> None:
     maria = Character("m", "Maria Lopez, tall woman")
     assert prompt("@m sings, @m bows", maria, say="Good night.") == (

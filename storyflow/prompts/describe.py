@@ -33,7 +33,7 @@ from storyflow.prompts.english import (
 from storyflow.storyboard.grammar import move_prose
 from storyflow.storyboard.resolved import Character, ResolvedBeat, ResolvedShot
 
-_MENTION = re.compile(r"(?<![\w@])@(?P<name>\w+(?:-\w+)*)(?P<possessive>(?:['\u2019]s?(?!\w))?)")
+_ANY_NAME = re.compile(r"(?<![\w@])@(\w+(?:-\w+)*)")
 _REFERS_BACK = listed("he she they him her his hers their them himself herself themselves")
 _REFERS_TO_THING = listed("it its itself")
 _AGED = re.compile(r"\b(?:(?:old|young|little)\s+)+$", re.IGNORECASE)
@@ -86,17 +86,21 @@ class _Cast:
         }
         shorts = short_names([self.looks[each.name] for each in who])
         self.shorts = dict(zip(self.looks, shorts, strict=True))
+        names = "|".join(re.escape(name) for name in sorted(self.looks, key=len, reverse=True))
+        self._mention = re.compile(
+            rf"(?<![\w@])@(?P<name>{names or '(?!)'})(?!\w)(?P<possessive>(?:['\u2019]s?(?!\w))?)"
+        )
 
     def find(self, text: str) -> list[re.Match[str]]:
-        """Mentions of characters, in order."""
-        return [found for found in _MENTION.finditer(text) if found["name"] in self.looks]
+        """Mentions of characters, in order; of two names that fit, the longer one."""
+        return list(self._mention.finditer(text))
 
     def called(self, text: str) -> str:
-        """The text with short names in place of `@names`."""
-        return _MENTION.sub(
-            lambda found: self.shorts.get(found["name"], found["name"]) + found["possessive"],
-            tidy(text),
+        """The text with short names in place of `@names`; who isn't here keeps the bare name."""
+        known = self._mention.sub(
+            lambda found: self.shorts[found["name"]] + found["possessive"], tidy(text)
         )
+        return _ANY_NAME.sub(r"\1", known)
 
     def subject(self, name: str) -> Subject:
         """A character as a subject that does nothing yet."""
@@ -193,7 +197,7 @@ def _weave(do: str, cast: _Cast, actors: tuple[str, ...]) -> _Woven:
         end = found.end()
         if name in shown or name in owners:
             phrase = cast.shorts[name]
-        elif possessive:
+        elif possessive or do.startswith("-", end):
             owners.append(name)
             phrase = cast.shorts[name]
         else:
@@ -256,19 +260,20 @@ def _lens(lens: str | None) -> str:
 
 
 def _refuse_unknown_names(shot: ResolvedShot, beat: ResolvedBeat, cast: _Cast) -> None:
+    known = {found.start() for found in cast.find(beat.do)}
     problems = [
         Problem(
             code="unknown-character",
             what="the beat names someone whose look it doesn't carry",
-            value=f"@{found['name']}",
+            value=found.group(),
             cure="add the character to the cast and to the beat's who",
             file=beat.where.file,
             line=beat.where.line,
             column=beat.where.column,
             shot=shot.id,
         )
-        for found in _MENTION.finditer(beat.do)
-        if found["name"] not in cast.looks
+        for found in _ANY_NAME.finditer(beat.do)
+        if found.start() not in known
     ]
     if problems:
         raise StoryboardError(problems)
