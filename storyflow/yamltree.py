@@ -82,12 +82,15 @@ class WrittenFloat(float):
 class Mark:
     """Where a value stands in the text; lines and columns count from 1.
 
-    `key` is the place of the key that names it. `hash` is the column of a ` #` that follows
-    unquoted text after a single space: a comment to YAML, perhaps not to the author.
+    `start` and `end` are offsets in the text; only scalars have an end. `key` is the place of the key that
+    names the value. `hash` is the column of a ` #` that follows unquoted text after a single space:
+    a comment to YAML, perhaps not to the author.
     """
 
     line: int
     column: int
+    start: int = 0
+    end: int = 0
     key: tuple[int, int] | None = None
     hash: int | None = None
     children: dict[str | int, Mark] = field(default_factory=dict)
@@ -234,6 +237,8 @@ class _Reader:
         value: object
         if isinstance(event, yaml.ScalarEvent):
             value, size = event.value, 1
+            assert event.end_mark is not None
+            mark.end = event.end_mark.index
             if not event.style:
                 if tag is None:
                     value = scalar(event.value)
@@ -377,4 +382,5 @@ def _place(text: str, index: int) -> tuple[int, int]:
 
 def _mark(event: yaml.Event) -> Mark:
     assert event.start_mark is not None
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+    start = event.start_mark
+    return Mark(start.line + 1, start.column + 1, start.index)

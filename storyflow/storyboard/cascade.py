@@ -115,10 +115,11 @@ def resolve_beats(
 def _last(levels: Sequence[Authored | None], name: str) -> Any:
     """The value at the narrowest level that has one."""
     for level in reversed(levels):
-        if (value := getattr(level, name, None)) is not None:
+        if level is not None and (value := vars(level).get(name)) is not None:
             return value
     return None
 
 
 def _all(levels: Sequence[Authored | None], name: str) -> tuple[str, ...]:
-    return tuple(text for level in levels if (text := getattr(level, name, None)) is not None)
+    given = (vars(level).get(name) for level in levels if level is not None)
+    return tuple(text for text in given if text is not None)

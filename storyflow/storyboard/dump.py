@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 import yaml
 
@@ -28,12 +29,12 @@ def to_yaml(data: object) -> str:
 
 def said(part: Authored) -> dict[str, object]:
     """What the author said, by key, in the order in which people write it."""
-    found = {
-        info.alias or name: plain(value)
-        for name, info in type(part).model_fields.items()
-        if not _is_silent(name, value := getattr(part, name))
+    values = vars(part)
+    return {
+        key: plain(value)
+        for name, key in _keys(type(part))
+        if not _is_silent(name, value := values[name])
     }
-    return {key: found[key] for key in sorted(found, key=_rank)}
 
 
 def plain(value: object) -> object:
@@ -62,6 +63,13 @@ def rate_text(rate: Fraction) -> int | str:
 def _is_silent(name: str, value: object) -> bool:
     """Nobody in the picture (`who: []`) is said; no titles and no shots are not."""
     return value is None or value == {} or (value == () and name not in ("who", "beats"))
+
+
+@cache
+def _keys(kind: type[Authored]) -> list[tuple[str, str]]:
+    """Field names and the keys they are written as, in the order in which people write them."""
+    keys = [(name, info.alias or name) for name, info in kind.model_fields.items()]
+    return sorted(keys, key=lambda pair: _rank(pair[1]))
 
 
 def _rank(key: str) -> tuple[int, int]:

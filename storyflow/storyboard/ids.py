@@ -12,8 +12,10 @@ import itertools
 import json
 import re
 import string
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from storyflow.storyboard.dump import said
 from storyflow.storyboard.model import Beat, Film, Shot
@@ -56,8 +58,10 @@ def similarity(one: str, other: str) -> float:
     return sum(x == y for x, y in pairs) / (len(a) // 2)
 
 
-def assign_ids(film: Film, pinned: Sequence[PinnedShot] = ()) -> tuple[str, ...]:
-    """An id for every shot, in the order of the cut.
+def assign_ids(
+    film: Film, pinned: Sequence[PinnedShot] = (), prints: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """An id for every shot, in the order of the cut. `prints` are the shots' fingerprints.
 
     Authored ids stay. The others get the pinned id of the shot with the same content, else of the
     one with the most similar words, else a new one. No id is given twice, and none that another
@@ -66,7 +70,10 @@ def assign_ids(film: Film, pinned: Sequence[PinnedShot] = ()) -> tuple[str, ...]
     shots = [shot for _, _, shot in film.each_shot()]
     found = {number: shot.id for number, shot in enumerate(shots) if shot.id is not None}
     authored = {known.lower() for known in found.values()}
-    open_shots = {n: fingerprint(shot) for n, shot in enumerate(shots) if n not in found}
+    if len(found) == len(shots):
+        return tuple(found.values())
+    prints = prints or [fingerprint(shot) for shot in shots]
+    open_shots = {number: prints[number] for number in range(len(shots)) if number not in found}
     free = {n: pin for n, pin in enumerate(pinned) if pin.id.lower() not in authored}
     for match in (_same_content, _similar_words):
         for number, pin_number in match(open_shots, free):
@@ -138,6 +145,11 @@ def _sketch(shot: Shot) -> bytes:
     words = set(re.findall(r"\w+", text.lower()))
     if not words:
         return bytes(SKETCH)
-    # Per value, the word whose two bytes are smallest; the lower byte is kept.
-    hashes = [hashlib.shake_128(word.encode()).digest(2 * SKETCH) for word in words]
-    return bytes(min(h[at : at + 2] for h in hashes)[1] for at in range(0, 2 * SKETCH, 2))
+    # Per value, the word with the smallest hash; the hash's lower byte is kept.
+    return bytes(min(column) & 255 for column in zip(*map(_hashes, words), strict=True))
+
+
+@lru_cache(maxsize=20_000)
+def _hashes(word: str) -> tuple[int, ...]:
+    digest = hashlib.shake_128(word.encode()).digest(2 * SKETCH)
+    return tuple(struct.unpack(f"<{SKETCH}H", digest))

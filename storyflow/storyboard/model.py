@@ -91,7 +91,6 @@ class Authored(Strict):
         if cls.bare is None:
             return made
         resolved = handler.resolve_ref_schema(made)
-        resolved.pop("required", None)
         whole = dict(resolved)
         resolved.clear()
         resolved["anyOf"] = [{"type": ["string", "number"]}, whole]
@@ -214,7 +213,9 @@ class Shot(Looks):
     """How it begins: cut, dissolve 1s, fade black 1s."""
     out: f.Transition | None = None
     """How it ends: cut, dissolve 1s, fade black 1s."""
-    title: Annotated[tuple[Title, ...], BeforeValidator(_as_list)] = ()
+    title: Annotated[
+        tuple[Title, ...], BeforeValidator(_as_list, json_schema_input_type=Title | list[Title])
+    ] = ()
     """Text over the picture."""
     takes: f.Takes | None = None
     """How many takes are rendered."""

@@ -98,6 +98,7 @@ class _Numbered:
 
     number: int
     id: str
+    fingerprint: str
     shot: Shot
     scene_number: int
     scene: Scene
@@ -127,7 +128,8 @@ def _has_shots(film: Film, top: Spot, report: Report) -> bool:
 
 
 def _number(film: Film, pinned: Sequence[PinnedShot]) -> list[_Numbered]:
-    ids = assign_ids(film, pinned)
+    prints = [fingerprint(shot) for _, _, shot in film.each_shot()]
+    ids = assign_ids(film, pinned, prints)
     numbered: list[_Numbered] = []
     within = 0
     for number, (scene_number, scene, shot) in enumerate(film.each_shot()):
@@ -138,6 +140,7 @@ def _number(film: Film, pinned: Sequence[PinnedShot]) -> list[_Numbered]:
             _Numbered(
                 number=number,
                 id=ids[number],
+                fingerprint=prints[number],
                 shot=shot,
                 scene_number=scene_number,
                 scene=scene,
@@ -253,7 +256,7 @@ def _resolve_shots(
         shots.append(
             ResolvedShot(
                 id=each.id,
-                fingerprint=fingerprint(shot),
+                fingerprint=each.fingerprint,
                 scene=each.scene_number,
                 mode=source.mode,
                 beats=resolve_beats(shot, above, frames, cast, places, spot, report),
