@@ -82,9 +82,9 @@ class WrittenFloat(float):
 class Mark:
     """Where a value stands in the text; lines and columns count from 1.
 
-    `start` and `end` are offsets in the text; only scalars have an end. `key` is the place of the key that
-    names the value. `hash` is the column of a ` #` that follows unquoted text after a single space:
-    a comment to YAML, perhaps not to the author.
+    `start` and `end` are offsets in the text; only scalars have an end. `key` is the place of the
+    key that names the value. `hash` is the column of a ` #` that follows unquoted text after a
+    single space: a comment to YAML, perhaps not to the author.
     """
 
     line: int

@@ -8,7 +8,7 @@ from storyflow.storyboard.model import Film
 
 
 def json_schema() -> dict[str, Any]:
-    """Draft 2020-12. It refuses only what is wrong; what takes several values to see, it lets pass."""
+    """Draft 2020-12. It lets pass what is wrong only beside other values, and refuses the rest."""
     schema: dict[str, Any] = _without_null(Film.model_json_schema(by_alias=True))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -86,8 +86,9 @@ def _in_flow(text: str, mark: Mark) -> bool:
 
 
 def _quoted(name: str) -> str:
-    safe = isinstance(scalar(name), str) and ": " not in f"{name} "
-    return name if safe or (str(scalar(name)) == name and name[:1].isdigit()) else f'"{name}"'
+    value = scalar(name)
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return name if plain and not name.endswith(":") else f'"{name}"'
 
 
 def _verify(document: Document, film: Film, ids: Sequence[str], path: Path) -> None:
