@@ -94,7 +94,7 @@ def test_settings_that_cannot_work_are_refused(given: dict[str, Any], message: s
 def test_pixel_fields_hold_what_changes_pixels_and_nothing_else() -> None:
     base = dict(ForcingConfig(model="toybox").pixel_fields())
     assert base["fps"] == "24" and base["steps"] == 30 and base["history_noise"] == 20
-    elsewhere = ForcingConfig(model="other/model", device="cuda", window=121, overlap=37)
+    elsewhere = ForcingConfig(model="other/model", device="cuda", threads=4, window=121, overlap=37)
     assert dict(elsewhere.pixel_fields()) == base
     assert dict(ForcingConfig(model="toybox", steps=29).pixel_fields()) != base
 

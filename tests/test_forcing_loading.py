@@ -182,13 +182,23 @@ def test_a_damaged_text_encoder_is_refused(
         load_model(config(folder))  # a renderer needs no tokenizer
 
 
-def test_half_precision_keeps_the_sensitive_parts_in_float32() -> None:
-    settings = ForcingConfig(model=str(tiny_models.folder()), window=33, overlap=9)
-    model = load_model(settings)
-    weights = model.transformer._model.state_dict()
+@pytest.mark.parametrize("model", ["toybox", "folder"])
+def test_half_precision_keeps_the_sensitive_parts_in_float32(model: str) -> None:
+    name = model if model == "toybox" else str(tiny_models.folder())
+    loaded = load_model(ForcingConfig(model=name))
+    weights = loaded.transformer._model.state_dict()
     assert weights["blocks.0.attn1.to_q.weight"].dtype == torch.bfloat16
     assert weights["condition_embedder.time_embedder.linear_1.weight"].dtype == torch.float32
-    assert {w.dtype for w in model.vae._vae.state_dict().values()} == {torch.float32}
+    assert weights["blocks.0.scale_shift_table"].dtype == torch.float32
+    assert {w.dtype for w in loaded.vae._vae.state_dict().values()} == {torch.float32}
+
+
+def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for model in ("toybox", str(tiny_models.folder())):
+        capfd.readouterr()
+        load_model(config(model))
+        load_text_encoder(config(model))
+        assert capfd.readouterr() == ("", "")
 
 
 def test_identity_follows_the_content_not_the_place(

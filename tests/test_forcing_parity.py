@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from diffusers import SkyReelsV2DiffusionForcingPipeline, UniPCMultistepScheduler
+from diffusers import (
+    SkyReelsV2DiffusionForcingPipeline,
+    SkyReelsV2Transformer3DModel,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 from storyflow.forcing.config import ForcingConfig
@@ -167,12 +171,19 @@ def test_without_the_parity_switch_the_first_corrector_reads_the_right_sample() 
     assert not torch.equal(film(True), film(False))
 
 
-@pytest.mark.parametrize("sample_info", [True, False])
-def test_the_lean_forward_pass_equals_the_stock_one(sample_info: bool) -> None:
+@pytest.mark.parametrize(
+    ("sample_info", "dtype"),
+    [(True, torch.float32), (False, torch.float32), (True, torch.bfloat16)],
+)
+def test_the_lean_forward_pass_equals_the_stock_one(sample_info: bool, dtype: torch.dtype) -> None:
     model = tiny_models.components(0, sample_info).transformer
-    prompts = embeddings()
+    if dtype != torch.float32:
+        model = SkyReelsV2Transformer3DModel.from_pretrained(
+            tiny_models.folder(), subfolder="transformer", torch_dtype=dtype
+        )
+    prompts = [embedding.to(dtype) for embedding in embeddings()]
     generator = torch.Generator().manual_seed(7)
-    latents = torch.randn(1, 16, 5, 6, 4, generator=generator)
+    latents = torch.randn(1, 16, 5, 6, 4, generator=generator).to(dtype)
     timesteps = torch.tensor([[0, 20, 999, 500, 3]])
     lean = LeanTransformer(model, fps=Fraction(24))
     ours = lean(latents, timesteps, [lean.read_prompt(p) for p in prompts])

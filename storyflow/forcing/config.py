@@ -69,9 +69,10 @@ class ForcingConfig:
     def pixel_fields(self) -> tuple[tuple[str, object], ...]:
         """Every setting that changes a segment's pixels, as JSON-able values for its key.
 
-        Not the model (its identity stands beside this in the key), not the device (the numerics
-        class records it), not `window` (each segment has its own).
+        Not the model (its identity stands beside this in the key), not device and threads (they
+        can change the last bits only; the numerics class records them), not `window` and `overlap`
+        (each segment has its own).
         """
-        left_out = {"model", "revision", "window", "overlap", "device"}
+        left_out = {"model", "revision", "window", "overlap", "threads", "device"}
         kept = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name not in left_out)
         return tuple((name, str(v) if isinstance(v, Fraction) else v) for name, v in kept)

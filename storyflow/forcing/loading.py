@@ -6,12 +6,15 @@ so no second copy of the weights ever exists. Nothing is unpickled and no code i
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel
 from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers.utils import logging as bars
 
 from storyflow.errors import ModelError
 from storyflow.forcing.config import ForcingConfig
@@ -54,7 +57,7 @@ def load_model(config: ForcingConfig) -> Model:
         from storyflow.toybox import architecture
 
         parts = architecture.build(TOYBOX_SEED)
-        transformer, vae = parts.transformer.to(dtype), parts.vae
+        transformer, vae = _cast(parts.transformer, dtype), parts.vae
     else:
         folder = local_folder(source, RENDERER_PARTS)
         transformer = _load(SkyReelsV2Transformer3DModel, folder, "transformer", dtype)
@@ -76,18 +79,19 @@ def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
         from storyflow.toybox import architecture
 
         parts = architecture.build(TOYBOX_SEED)
-        return _frozen(parts.text_encoder.to(dtype), device), parts.tokenizer
+        return _frozen(_cast(parts.text_encoder, dtype), device), parts.tokenizer
     folder = local_folder(source, TEXT_PARTS)
     place = folder / "text_encoder"
     try:
-        encoder, report = UMT5EncoderModel.from_pretrained(
-            place,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with _no_progress_bars():
+            encoder, report = UMT5EncoderModel.from_pretrained(
+                place,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
         tokenizer = AutoTokenizer.from_pretrained(
             folder / "tokenizer", local_files_only=True, trust_remote_code=False
         )
@@ -143,6 +147,27 @@ def _check_pair(name: str, transformer: Any, vae: Any) -> None:
             f"{vae.z_dim}",
             cure="use text-to-video diffusion-forcing weights with their own VAE",
         )
+
+
+def _cast(module: Any, dtype: torch.dtype) -> Any:
+    """The parameters in `dtype`, but for those that the class keeps in float32."""
+    kept = module._keep_in_fp32_modules or []
+    for name, parameter in module.named_parameters():
+        if not any(part in kept for part in name.split(".")):
+            parameter.data = parameter.data.to(dtype)
+    return module
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Progress belongs to whoever watches the run, not to standard error."""
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _frozen(module: Any, device: torch.device) -> Any:
