@@ -120,6 +120,20 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit_json(f / "transformer/config.json", num_layers=3),
         r"tensors are missing, the first is blocks\.2\.",
     ),
+    "config of fewer layers": (
+        lambda f: edit_json(f / "transformer/config.json", num_layers=1),
+        r"no place for \d+ tensors such as blocks\.1\.",
+    ),
+    "shard outside the folder": (
+        lambda f: (f / "transformer" / (WEIGHTS + ".index.json")).write_text(
+            json.dumps({"weight_map": {"a": f"../vae/{WEIGHTS}"}})
+        ),
+        "lacks ../vae/",
+    ),
+    "index without files": (
+        lambda f: (f / "transformer" / (WEIGHTS + ".index.json")).write_text("{}"),
+        "names no weight files",
+    ),
     "vae with other channels": (other_channels, "reads 16 channels, the VAE makes 4"),
 }
 
@@ -165,6 +179,7 @@ def test_a_hub_id_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch)
         (lambda f: truncate(f / "text_encoder/model.safetensors"), "is truncated"),
         (lambda f: edit_json(f / "text_encoder/config.json", d_ff=64), "can't be loaded"),
         (lambda f: edit_json(f / "text_encoder/config.json", num_layers=2), "tensors are missing"),
+        (lambda f: edit_json(f / "text_encoder/config.json", num_layers=0), "has no place for"),
         (
             lambda f: edit_json(f / "text_encoder/config.json", architectures=["CLIPTextModel"]),
             "describes a CLIPTextModel, expected UMT5EncoderModel",

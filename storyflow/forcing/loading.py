@@ -99,6 +99,10 @@ def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
         raise _broken(place, error) from error
     if missing := sorted(report["missing_keys"]):
         raise _broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
+    if extra := sorted(k for k in report["unexpected_keys"] if k.startswith("encoder.block.")):
+        raise _broken(
+            place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}"
+        )
     return _frozen(encoder, device), tokenizer
 
 
@@ -114,6 +118,14 @@ def _load(model_class: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
         found.update(tensor_shapes(file))
     if missing := sorted(expected.keys() - found.keys()):
         raise _broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
+    ignored = getattr(model_class, "_keys_to_ignore_on_load_unexpected", None) or []
+    extra = sorted(
+        name for name in found.keys() - expected.keys() if not any(i in name for i in ignored)
+    )
+    if extra:
+        raise _broken(
+            place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}"
+        )
     for name, tensor in expected.items():
         if found[name] != tuple(tensor.shape):
             raise _broken(

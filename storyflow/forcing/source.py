@@ -116,10 +116,14 @@ def weight_files(folder: Path, part: str) -> list[Path]:
     place = folder / part
     indexes = sorted(place.glob("*.safetensors.index.json"))
     if indexes:
-        names = set(_read_json(indexes[0]).get("weight_map", {}).values())
-        if missing := sorted(n for n in names if not (place / n).is_file()):
+        places = _read_json(indexes[0]).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise _refusal(f"{indexes[0]} names no weight files")
+        names = sorted({str(name) for name in places.values()})
+        missing = [n for n in names if Path(n).name != n or not (place / n).is_file()]
+        if missing:
             raise _refusal(f"{place} lacks {', '.join(missing[:3])}, which {indexes[0].name} names")
-        return sorted(place / n for n in names)
+        return [place / n for n in names]
     for name in ("diffusion_pytorch_model.safetensors", "model.safetensors"):
         if (place / name).is_file():
             return [place / name]
@@ -174,7 +178,8 @@ def _check_part(folder: Path, part: str) -> None:
     if not config.is_file():
         raise _refusal(f"{place} has no config.json; it holds {_listing(place)}")
     facts = _read_json(config)
-    found = str(facts.get("_class_name") or (facts.get("architectures") or ["nothing"])[0])
+    named = facts.get("_class_name") or facts.get("architectures") or "nothing"
+    found = str(named[0] if isinstance(named, list) else named)
     if found != PART_CLASSES[part]:
         raise _refusal(f"{config} describes a {found}, expected {PART_CLASSES[part]}")
     for file in weight_files(folder, part):
