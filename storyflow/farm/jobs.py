@@ -93,4 +93,4 @@ class WorkerConfig:
             return self.kind(self.profile, self.threads)
         from storyflow.kinds import kind_of
 
-        return kind_of(self.profile, self.threads)
+        return kind_of(self.profile, threads=self.threads)

@@ -248,6 +248,7 @@ class _Connection:
             if not ray.is_initialized():
                 _init(address, workers)
                 self._ours = True
+                _print_nothing(True)
             self._users += 1
 
     def close(self) -> None:
@@ -258,6 +259,7 @@ class _Connection:
             if self._users == 0 and self._ours:
                 self._ours = False
                 ray.shutdown()
+                _print_nothing(False)
 
 
 _CONNECTION = _Connection()
@@ -282,6 +284,14 @@ def _init(address: str, workers: WorkersSection) -> None:
             f"can't reach Ray at {address!r}: {_brief(error)}",
             cure="check that it runs and the address is right, or use the address local",
         ) from error
+
+
+def _print_nothing(quiet: bool) -> None:
+    """Ray prints every lost worker on stdout, `log_to_driver` or not; runs tell of it by events."""
+    import ray._private.worker as driver
+
+    if hasattr(driver, "_worker_logs_enabled"):
+        driver._worker_logs_enabled = not quiet
 
 
 def _machines() -> list[Machine]:
@@ -339,12 +349,19 @@ def _translated(worker: str) -> Iterator[None]:
             raise error.cause from None
         raise RuntimeError(_brief(error)) from None
     except lost as error:
-        raise WorkerDied(f"{worker}'s process is gone: {_brief(error)}") from None
+        raise WorkerDied(_why_lost(error)) from None
     except failures.RayError as error:
         raise FarmError(
             f"Ray failed {worker} ({type(error).__name__}): {_brief(error)}",
             cure="look at Ray's own logs, then run the same command again",
         ) from error
+
+
+def _why_lost(error: BaseException) -> str:
+    detail = _brief(error)
+    if "connection error code 2" in detail:
+        return "its process ended without a word (killed, crashed or out of memory)"
+    return f"its process is gone: {detail}"
 
 
 def _brief(error: BaseException) -> str:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from storyflow.farm.capacity import Machine, Need, capacity, describe
+
+H100 = Machine(64, 8, frozenset({"H100"}))
+LAPTOP = Machine(2)
+
+
+@pytest.mark.parametrize(
+    ("machines", "need", "workers"),
+    [
+        ([LAPTOP], Need(1), 2),
+        ([LAPTOP], Need(3), 0),
+        ([LAPTOP, LAPTOP], Need(2), 2),
+        ([LAPTOP], Need(1, 1), 0),
+        ([H100], Need(1, 1), 8),
+        ([H100], Need(16, 1), 4),
+        ([H100], Need(1, 3), 2),
+        ([H100], Need(1, 0.5), 16),
+        ([H100], Need(1, 0.4), 16),
+        ([H100, H100], Need(8, 1, "H100"), 16),
+        ([H100], Need(1, 1, "A100"), 0),
+        ([], Need(1), 0),
+    ],
+)
+def test_workers_fit_machine_by_machine(machines: list[Machine], need: Need, workers: int) -> None:
+    assert capacity(machines, need) == workers
+
+
+def test_needs_and_machines_are_told_in_words() -> None:
+    assert str(Need(4, 1, "H100")) == "4 CPUs and 1 GPU of type H100"
+    assert str(Need(1, 0.5)) == "1 CPU and 0.5 GPUs"
+    assert describe([H100, H100, LAPTOP]) == (
+        "2 machines with 64 CPUs and 8 GPUs (H100), 1 machine with 2 CPUs"
+    )
+    assert describe([]) == "no machine"
