@@ -96,6 +96,7 @@ def _encode(
     delivered = delivered_size(size, deliver.scale)
     options = {**mov_options(fps), "movflags": "+faststart"}
     hashes: list[str] = []
+    converter = _Bt709()
     try:
         with av.open(str(target), "w", format="mp4", options=options) as container:
             stream = container.add_stream("libx264", rate=fps)
@@ -113,7 +114,7 @@ def _encode(
             for name, value in _BT709.items():
                 setattr(context, name, value)
             for picture in film_pictures(entries, size, deliver.scale):
-                frame = _bt709(picture.pixels)
+                frame = converter.frame(picture.pixels)
                 frame.pts = len(hashes)
                 frame.time_base = 1 / fps
                 container.mux(stream.encode(frame))
@@ -129,14 +130,23 @@ def _encode(
     return hashes
 
 
-def _bt709(pixels: NDArray[np.uint8]) -> VideoFrame:
-    """RGB to planar YUV 4:2:0 with the bt709 matrix and limited range."""
-    import av
-    from av.video.reformatter import ColorRange, Colorspace
+class _Bt709:
+    """RGB to planar YUV 4:2:0 with the bt709 matrix and limited range, one converter per film."""
 
-    return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
+    def __init__(self) -> None:
+        from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+        self._converter = VideoReformatter()
+        self._matrix, self._range = Colorspace.ITU709, ColorRange.MPEG
+
+    def frame(self, pixels: NDArray[np.uint8]) -> VideoFrame:
+        """One frame from uint8 [height, width, 3] with even sides."""
+        import av
+
+        rgb = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        return self._converter.reformat(
+            rgb, format="yuv420p", dst_colorspace=self._matrix, dst_color_range=self._range
+        )
 
 
 def check_film(path: Path, frames: int, fps: Fraction, size: Size) -> None:

@@ -33,7 +33,7 @@ from pydantic import TypeAdapter
 
 from storyflow.errors import DamagedError, StoreError
 from storyflow.store.artifacts import Artifact, Blob
-from storyflow.store.disk import copy_synced, store_error, sync_folder, telling, write_synced
+from storyflow.store.disk import copy_synced, sync_folder, telling, write_synced
 from storyflow.store.hashing import file_hash
 
 FORMAT = 1
@@ -145,12 +145,8 @@ class Store:
         path = self._blob(blob.sha256)
         if blob.sha256 in self._verified:
             return path
-        try:
-            matches = file_hash(path) == blob.sha256
-        except FileNotFoundError:
-            matches = False
-        except OSError as error:
-            raise store_error(error, "read", path) from error
+        with telling("read", path):
+            matches = _matches(path, blob.sha256)
         if not matches:
             self._require()
             self._set_aside(path, None)
@@ -275,7 +271,7 @@ class Store:
                 blob = Blob(name, sha256, size)
                 target = self._blob(sha256)
                 # A blob that is there already is kept, unless it fails its checksum.
-                if not (self._has(blob) and file_hash(target) == sha256):
+                if not _matches(target, sha256):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     temporary.replace(target)
                     sync_folder(target.parent)
@@ -352,6 +348,13 @@ def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"a key or recipe is 4 to 100 letters and digits, got {name!r}")
     return name
+
+
+def _matches(path: Path, sha256: str) -> bool:
+    try:
+        return file_hash(path) == sha256
+    except FileNotFoundError:
+        return False
 
 
 @cache
