@@ -1,0 +1,118 @@
+"""make for films: a storyboard goes in, Ray renders it, a film comes out.
+
+    import storyflow
+
+    result = storyflow.render("storyboards/first-light.yaml")
+    print(result.film)
+
+Importing storyflow is light: neither torch nor ray is loaded before something is rendered.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    __version__: str
+    from storyflow.api import (
+        branch,
+        check,
+        choose_take,
+        cut,
+        hold,
+        load,
+        parse,
+        plan,
+        quote,
+        release,
+        render,
+        schema,
+        show,
+        start,
+        write_ids,
+    )
+    from storyflow.errors import (
+        BudgetError,
+        Cancelled,
+        CutError,
+        FarmError,
+        InfrastructureError,
+        InputError,
+        ModelError,
+        Problem,
+        ProfileError,
+        SegmentError,
+        StoreError,
+        StoryboardError,
+        StoryflowError,
+        UnsupportedError,
+    )
+    from storyflow.run import Run
+    from storyflow.storyboard.dump import dump
+    from storyflow.storyboard.model import Beat, Film, Scene, Shot, Title
+
+_HOMES = {
+    "storyflow.api": "branch check choose_take cut quote hold load parse plan release render "
+    "schema show start write_ids",
+    "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
+    "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
+    "UnsupportedError",
+    "storyflow.run": "Run",
+    "storyflow.storyboard.dump": "dump",
+    "storyflow.storyboard.model": "Beat Film Scene Shot Title",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "Beat",
+    "BudgetError",
+    "Cancelled",
+    "CutError",
+    "FarmError",
+    "Film",
+    "InfrastructureError",
+    "InputError",
+    "ModelError",
+    "Problem",
+    "ProfileError",
+    "Run",
+    "Scene",
+    "SegmentError",
+    "Shot",
+    "StoreError",
+    "StoryboardError",
+    "StoryflowError",
+    "Title",
+    "UnsupportedError",
+    "__version__",
+    "branch",
+    "check",
+    "choose_take",
+    "cut",
+    "dump",
+    "hold",
+    "load",
+    "parse",
+    "plan",
+    "quote",
+    "release",
+    "render",
+    "schema",
+    "show",
+    "start",
+    "write_ids",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        # Reading the package's metadata costs more than everything else here.
+        return import_module("importlib.metadata").version("storyflow")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'storyflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,310 @@
+"""The verbs of storyflow, as functions; the command line calls nothing else.
+
+    import storyflow
+
+    film = storyflow.load("storyboards/first-light.yaml")
+    problems = storyflow.check(film)
+    result = storyflow.render(film, pipeline="toybox")
+
+A film is a `Film`, built from objects or loaded, or the path of a storyboard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from storyflow import lockfile
+from storyflow.cluster import Cluster, load_cluster
+from storyflow.documents import did_you_mean
+from storyflow.errors import InputError, Problem, StoryboardError, StoryflowError
+from storyflow.events import Event, Notice, Result, SegmentDone, Spent
+from storyflow.farm.lookup import look_up
+from storyflow.film import Emit, Order, Production, prepare, refuse_unsupported, render_film
+from storyflow.lock import Lock
+from storyflow.lockfile import lock_path, read_lock, write_lock
+from storyflow.pipeline import load_profile
+from storyflow.plan.estimate import Quote, predict, quote_of
+from storyflow.plan.nodes import Plan
+from storyflow.plan.pinning import branch_point, held_take
+from storyflow.run import Run
+from storyflow.store.folder import Store
+from storyflow.storyboard import load as storyboards
+from storyflow.storyboard.dump import dump
+from storyflow.storyboard.load import load, parse
+from storyflow.storyboard.model import Film
+from storyflow.storyboard.resolve import resolve
+from storyflow.storyboard.schema import json_schema
+from storyflow.storyboard.show import resolved_yaml
+from storyflow.storyboard.writeids import write_ids as write_ids_into
+from storyflow.timing import parse_duration
+
+Storyboard = Film | str | Path
+
+
+class Options(TypedDict, total=False):
+    """What every verb that plans or renders takes besides the film.
+
+    `pipeline` and `cluster` are shipped names or files, `settings` are `section.field=value`
+    texts, `out` is the film's folder, `store` and `address` and `workers` override the cluster
+    file, `shots` limits rendering to these and what they continue.
+    """
+
+    pipeline: str | Path
+    cluster: str | Path | Cluster
+    settings: Sequence[str]
+    out: str | Path | None
+    store: str | Path | None
+    shots: Iterable[str] | None
+    address: str | None
+    workers: int | None
+
+
+def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
+    """Every error and notice of a storyboard, also those of planning it.
+
+    Raises ProfileError and ModelError, when the pipeline is at fault; never for the storyboard.
+    """
+    found = storyboards.check(film)
+    if any(problem.level == "error" for problem in found):
+        return found
+    try:
+        notices = prepare(order(film, **options)).plan.notices
+    except StoryboardError as error:
+        return (*found, *error.problems)
+    return (*found, *(p for p in notices if p not in found))
+
+
+def plan(film: Storyboard, **options: Unpack[Options]) -> Plan:
+    """The film as a graph of segments, as a render would follow it. Raises InputError."""
+    return prepare(order(film, **options)).plan
+
+
+def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
+    """What a render would do: a row per take, reuse, totals. Raises InputError, StoreError."""
+    what = order(film, **options)
+    planned = prepare(what).plan
+    return quote_of(planned, predict(planned, Store(what.store).recipes()))
+
+
+def start(film: Storyboard, **options: Unpack[Options]) -> Run:
+    """Begin to render and return at once: events, cancelling and the result are the run's.
+
+    Raises InputError for what can't be rendered at all; everything later is in the run's result.
+    """
+    what = order(film, **options)
+    made = prepare(what)
+    _known_shots(what, made.plan)
+    notices = refuse_unsupported(made)
+    tally = _Tally(what, made)
+
+    async def work(emit: Emit) -> Result:
+        def told(event: Event) -> None:
+            tally.count(event)
+            emit(event)
+
+        for line in notices:
+            emit(Notice(line))
+        return await render_film(what, made, told)
+
+    return Run(work, tally.ending)
+
+
+def render(film: Storyboard, **options: Unpack[Options]) -> Result:
+    """Render a film and wait for it. A partial film is a result.
+
+    Raises InputError before anything is rendered, InfrastructureError when the machine fails.
+    """
+    return start(film, **options).result()
+
+
+def cut(film: Storyboard, **options: Unpack[Options]) -> Result:
+    """Cut a film again from what the store has; renders nothing. Raises like `render`."""
+    options["shots"] = ()
+    return start(film, **options).result()
+
+
+def show(film: Storyboard, *, resolved: bool = False) -> str:
+    """A storyboard as YAML: as it was read or, `resolved`, with all defaults applied.
+
+    Raises StoryboardError.
+    """
+    film = _film(film)
+    return resolved_yaml(resolve(film), film.origin.root) if resolved else dump(film)
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of a storyboard, for completion in an editor."""
+    return json_schema()
+
+
+def write_ids(file: str | Path) -> tuple[str, ...]:
+    """Write the ids of shots that have none into the file; comments stay. The new ids.
+
+    Raises StoryboardError, InfrastructureError when the file can't be written.
+    """
+    file = Path(file)
+    return write_ids_into(file, load(file), read_lock(lock_path(file)).pinned)
+
+
+def choose_take(film: Storyboard, shot: str, take: int, **options: Unpack[Options]) -> None:
+    """The cut uses this take of the shot from now on. Raises InputError."""
+    what = order(film, **options)
+    made = prepare(what)
+    _write(what, lockfile.choose_take(made.lock, shot, take))
+
+
+def hold(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
+    """Keep the take of the shot that the cut uses when its inputs change.
+
+    Raises InputError: an unknown shot, or a take that isn't rendered.
+    """
+    what = order(film, **options)
+    made = prepare(what)
+    found = look_up(made.plan, made.kind, Store(what.store))
+    keys = {recipe: artifact.key for recipe, artifact in found.items()}
+    _write(what, lockfile.hold(made.lock, shot, held_take(made.plan, shot, keys)))
+
+
+def release(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
+    """Let a held shot follow its inputs again. Raises InputError."""
+    what = order(film, **options)
+    _write(what, lockfile.unhold(prepare(what).lock, shot))
+
+
+def branch(
+    film: Storyboard, shot: str, at: str, *, take: int = 1, **options: Unpack[Options]
+) -> int:
+    """A new take that shares what a take shows before `at` (0:14, 14s, 336f); its number.
+
+    The take is rendered by the next run, and used by the cut once chosen. Raises InputError.
+    """
+    what = order(film, **options)
+    made = prepare(what)
+    try:
+        source = made.plan.take(shot, take)
+        frame = int(parse_duration(at).to_frames(made.plan.fps))
+    except KeyError:
+        raise InputError(f"there is no take {take} of a shot {shot}") from None
+    except ValueError as error:
+        raise InputError(f"--at {at}: {error}") from None
+    lock, made_take = lockfile.branch_take(made.lock, shot, take, branch_point(source, frame))
+    _write(what, lock)
+    return made_take.take
+
+
+def order(
+    film: Storyboard,
+    *,
+    pipeline: str | Path = "toybox",
+    cluster: str | Path | Cluster = "local",
+    settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    shots: Iterable[str] | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Order:
+    """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
+    film = _film(film)
+    name, profile = load_profile(pipeline, settings)
+    overrides = [f"address={address}"] if address is not None else []
+    overrides += [f"workers.count={workers}"] if workers is not None else []
+    if isinstance(cluster, Cluster):
+        if overrides:
+            raise InputError(
+                "address and workers stand in the Cluster that was given",
+                cure="change them there",
+            )
+    else:
+        cluster = load_cluster(cluster, overrides)
+    file = film.origin.file
+    folder = Path(out) if out is not None else Path("renders") / (_stem(file) or _slug(film.film))
+    return Order(
+        film=film,
+        pipeline=name,
+        profile=profile,
+        cluster=cluster,
+        folder=folder,
+        store=Path(store if store is not None else cluster.store),
+        lock_file=lock_path(Path(file)) if file else folder / "film.lock.yaml",
+        shots=None if shots is None else frozenset(shots),
+    )
+
+
+def _film(film: Storyboard) -> Film:
+    return film if isinstance(film, Film) else load(film)
+
+
+def _stem(file: str | None) -> str:
+    return Path(file).stem if file else ""
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^\w]+", "-", title.lower()).strip("-")[:80] or "film"
+
+
+def _write(what: Order, lock: Lock) -> None:
+    what.lock_file.parent.mkdir(parents=True, exist_ok=True)
+    write_lock(what.lock_file, lock)
+
+
+def _known_shots(what: Order, planned: Plan) -> None:
+    ids = [entry.shot for entry in planned.cut]
+    for shot in sorted(what.shots or ()):
+        if shot not in ids:
+            raise InputError(f"the film has no shot {shot!r}", cure=did_you_mean(shot, ids))
+
+
+class _Tally:
+    """Counts what a run did, for the result of one that did not end by itself."""
+
+    def __init__(self, what: Order, made: Production) -> None:
+        self.what, self.made = what, made
+        self.rendered = self.reused = 0
+        self.seconds = 0.0
+
+    def count(self, event: Event) -> None:
+        if isinstance(event, SegmentDone):
+            self.reused += event.reused
+            self.rendered += not event.reused
+            self.seconds += 0.0 if event.reused else event.seconds
+
+    def ending(self, error: BaseException) -> Result:
+        """The result of a run that was cancelled or broke down."""
+        return Result(
+            title=self.made.plan.title,
+            folder=self.what.folder,
+            film=None,
+            manifest=None,
+            complete=False,
+            failures=(),
+            rendered=self.rendered,
+            reused=self.reused,
+            spent=Spent(self.seconds, self.seconds),
+            exit_code=error.exit_code if isinstance(error, StoryflowError) else 5,
+            error=str(error) or type(error).__name__,
+        )
+
+
+__all__ = [
+    "Options",
+    "branch",
+    "check",
+    "choose_take",
+    "cut",
+    "hold",
+    "load",
+    "order",
+    "parse",
+    "plan",
+    "quote",
+    "release",
+    "render",
+    "schema",
+    "show",
+    "start",
+    "write_ids",
+]

@@ -1,0 +1,46 @@
+"""A segment's true key: known as soon as its parents' artifacts and its prompts' embeddings are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storyflow.farm.history import locate
+from storyflow.farm.jobs import StoredSpan
+from storyflow.plan.keys import history_digest, key_inputs, segment_key
+from storyflow.plan.nodes import Plan, Segment
+from storyflow.renderer import ModelKind
+from storyflow.store.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A segment's key, the JSON text it was made from, and where its history is stored."""
+
+    key: str
+    inputs: str
+    history: tuple[StoredSpan, ...]
+
+
+def identify(
+    segment: Segment,
+    segments: Mapping[str, Segment],
+    artifacts: Mapping[str, Artifact],
+    prompt: Artifact | None,
+    negative: Artifact | None,
+    grid: int | None,
+) -> Identity:
+    """`segments` and `artifacts` are by recipe and hold the parents; `grid` is `history_grid`'s."""
+    spans, hashes = locate(segment, segments, artifacts, grid)
+    history = history_digest(hashes) if spans else None
+    digests = (prompt.digest if prompt else None, negative.digest if negative else None)
+    return Identity(
+        key=segment_key(segment.inputs, history, *digests),
+        inputs=key_inputs(segment.inputs, history, *digests),
+        history=spans,
+    )
+
+
+def history_grid(plan: Plan, kind: ModelKind) -> int | None:
+    """Frames per latent where a segment's history is latents, None where it is pixels."""
+    return kind.lattice.grid if plan.history == "latents" and plan.keeps_latents else None

@@ -1,0 +1,153 @@
+"""The film on one page: storyboard, lock, plan, segments, cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from storyflow.claim import claimed
+from storyflow.cluster import Cluster
+from storyflow.cut.assemble import CutReport
+from storyflow.cut.cut import cut_film
+from storyflow.cut.manifest import make_manifest, missing_shots, write_manifest
+from storyflow.errors import UnsupportedError
+from storyflow.events import Event, Notice, Planned, Result
+from storyflow.farm.lookup import look_up
+from storyflow.farm.pools import open_pool
+from storyflow.farm.render import FarmReport, render_plan
+from storyflow.kinds import kind_of
+from storyflow.lock import Lock
+from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
+from storyflow.pipeline import Profile
+from storyflow.plan.estimate import predict, totals
+from storyflow.plan.nodes import Plan
+from storyflow.plan.planner import make_plan, unsupported
+from storyflow.renderer import ModelKind
+from storyflow.store.artifacts import Artifact
+from storyflow.store.folder import Store
+from storyflow.storyboard.model import Film
+from storyflow.storyboard.resolve import resolve
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to render, how, where and into which folder: all that `render_film` needs.
+
+    `shots` limits rendering to these and what they continue; None is every shot, an empty set
+    renders nothing and cuts what the store has.
+    """
+
+    film: Film
+    pipeline: str
+    profile: Profile
+    cluster: Cluster
+    folder: Path
+    store: Path
+    lock_file: Path
+    shots: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Production:
+    """An order, planned: nothing is rendered or written yet. `lock` holds what the plan pinned."""
+
+    plan: Plan
+    lock: Lock
+    kind: ModelKind
+
+
+def prepare(order: Order) -> Production:
+    """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
+    lock = read_lock(order.lock_file)
+    film = resolve(order.film, lock.pinned)
+    lock = pin(lock, film)
+    kind = kind_of(order.profile, threads=order.cluster.workers.threads)
+    return Production(make_plan(film, lock, order.profile, order.pipeline, kind), lock, kind)
+
+
+async def render_film(order: Order, made: Production, emit: Emit) -> Result:
+    """Render what the store lacks, cut the film, write its manifest.
+
+    Failed shots end in a partial film. Raises InfrastructureError when the machine fails; what
+    was finished until then is in the store.
+    """
+    plan, kind = made.plan, made.kind
+    with claimed(order.folder):
+        store = Store(order.store)
+        write_lock(order.lock_file, made.lock)
+        _announce(plan, kind, store, emit)
+        async with open_pool(order.profile, order.cluster, store, title=plan.title) as farm:
+            report = await render_plan(plan, kind, store, farm, emit, only=wanted(plan, order))
+        artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
+        write_lock(order.lock_file, pin_windows(made.lock, plan, artifacts))
+        missing = _missing(plan, artifacts, report)
+        film = await asyncio.to_thread(
+            cut_film, plan, artifacts, store, order.folder, order.profile.deliver, missing
+        )
+        reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
+        manifest = make_manifest(plan, artifacts, reused, report.failures, film)
+        write_manifest(order.folder / "film.json", manifest)
+    return _result(order, made, report, film)
+
+
+def wanted(plan: Plan, order: Order) -> frozenset[str] | None:
+    """Recipes of the segments that the order asks for, without what they continue; None is all."""
+    if order.shots is None:
+        return None
+    takes = (take for take in plan.takes if take.shot.id in order.shots)
+    return frozenset(segment.recipe for take in takes for segment in take.segments)
+
+
+def refuse_unsupported(made: Production) -> tuple[str, ...]:
+    """Lines about what this version plans but does not render.
+
+    A slate stands for any picture, so there they are notices. Raises UnsupportedError elsewhere.
+    """
+    found = unsupported(made.plan)
+    if not found:
+        return ()
+    if made.kind.draws_labels:
+        shots = ", ".join(dict.fromkeys(p.shot or "" for p in found))
+        return (f"slate shows pictures, transitions and titles as plain shots and cuts: {shots}",)
+    raise UnsupportedError("\n".join(map(str, found)))
+
+
+def _announce(plan: Plan, kind: ModelKind, store: Store, emit: Emit) -> None:
+    counts = totals(plan, predict(plan, store.recipes()))
+    emit(Planned(plan.title, counts.segments, counts.reuse, plan.frames, counts.render_flops))
+    for line in (kind.notice, *map(str, plan.notices)):
+        if line:
+            emit(Notice(line))
+
+
+def _missing(
+    plan: Plan, artifacts: Mapping[str, Artifact], report: FarmReport
+) -> Mapping[str, str]:
+    """The cause for every shot of the cut that lacks a segment."""
+    causes = missing_shots(report.failures)
+    lacking = (
+        entry.shot
+        for entry in plan.cut
+        if any(s.recipe not in artifacts for s in plan.take(entry.shot, entry.take).segments)
+    )
+    return {shot: causes.get(shot, "not rendered yet") for shot in lacking}
+
+
+def _result(order: Order, made: Production, report: FarmReport, film: CutReport) -> Result:
+    asked = order.shots if order.shots else {entry.shot for entry in made.plan.cut}
+    return Result(
+        title=made.plan.title,
+        folder=order.folder,
+        film=film.path,
+        manifest=order.folder / "film.json",
+        complete=not film.missing,
+        failures=report.failures,
+        rendered=report.rendered,
+        reused=len(report.reused),
+        spent=report.spent,
+        exit_code=3 if report.failures or asked.intersection(film.missing) else 0,
+    )
