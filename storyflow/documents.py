@@ -218,6 +218,8 @@ def _problem(details: ErrorDetails, document: Document, model: type[BaseModel] |
     elif "-" in kind:
         code, value = kind, context.get("value", value)
         at_key = bool(context.get("at_key"))
+    if loc and loc[-1] == "[key]":
+        loc, at_key = loc[:-1], True
     line, column = document.where(loc, key=at_key)
     return Problem(
         code,

@@ -70,7 +70,8 @@ def resolve_beats(
         key = "do" if shot.do else "say"
         what, cure = f"'{key}' beside 'beats'", "move it into the beat in which it happens"
         report.error(spot, key, f"{key}-beside-beats", what, cure=cure)
-    if shot.beats is not None and not shot.beats:
+    empty = shot.beats is not None and not shot.beats
+    if empty:
         report.error(spot, "beats", "missing-do", "'beats' is empty", cure="add a beat, or do")
     authored = shot.beats or (Beat(do=shot.do, say=shot.say),)
     named: list[str] = []
@@ -78,7 +79,7 @@ def resolve_beats(
     for number, beat in enumerate(authored):
         levels: list[Authored | None] = [*above, shot, *([beat] if shot.beats else [])]
         path = f"beats.{number}." if shot.beats else ""
-        if beat.do is None and not (shot.beats and shot.do):
+        if beat.do is None and not empty and not (shot.beats and shot.do):
             at = path.rstrip(".")
             cure = "write what the camera sees: 'do: …'"
             report.error(spot, at, "missing-do", "nothing happens here", cure=cure)

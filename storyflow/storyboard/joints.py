@@ -66,33 +66,30 @@ def join(
     rate: Fraction, report: Report,
 ) -> list[tuple[Transition, Transition]]:  # fmt: skip
     """`(into, out)` of every shot. A dissolve stands on both sides of its cut."""
-    into = [_transition(end.into) for end in ends]
-    out = [_transition(end.out) for end in ends]
-    for number, end in enumerate(ends):
-        after = ends[number + 1].into if number + 1 < len(ends) else None
-        dissolve = next((s for s in (after, end.out) if s and _kind(s) == "dissolve"), None)
-        if end.out is not None and after is not None and _contradict(end.out, after):
-            what = f"this shot's 'in: {after.text}' contradicts 'out: {end.out.text}' before it"
+    into, out = [end.into for end in ends], [end.out for end in ends]
+    if into and into[0] is not None and _kind(into[0]) == "dissolve":
+        what = "no shot stands before to dissolve from"
+        report.error(into[0].spot, "in", "dissolve-at-edge", what, cure="use 'in: fade 1s'")
+    if out and out[-1] is not None and _kind(out[-1]) == "dissolve":
+        what = "no shot follows to dissolve into"
+        report.error(out[-1].spot, "out", "dissolve-at-edge", what, cure="use 'out: fade 1s'")
+    for number in range(1, len(ends)):
+        before, after = out[number - 1], into[number]
+        if before is not None and after is not None and _contradict(before, after):
+            what = f"this shot's 'in: {after.text}' contradicts 'out: {before.text}' before it"
             report.error(after.spot, "in", "contradicting-joint", what, cure="remove one of them")
+            continue
+        dissolve = next((s for s in (after, before) if s and _kind(s) == "dissolve"), None)
         if dissolve is None:
             continue
-        if number + 1 == len(ends):
-            what = "no shot follows to dissolve into"
-            report.error(dissolve.spot, "out", "dissolve-at-edge", what, cure="use 'out: fade 1s'")
-            continue
-        if continues[number + 1]:
-            what = (
-                f"shot {spots[number + 1].shot} continues another, so nothing can dissolve into it"
-            )
+        out[number - 1] = into[number] = dissolve
+        if continues[number]:
+            what = f"shot {spots[number].shot} continues another: nothing can dissolve into it"
             cure = "use a cut, or remove its 'from'"
             report.error(dissolve.spot, dissolve.at, "dissolve-into-continuation", what, cure=cure)
-        out[number] = into[number + 1] = dissolve.transition
-    if ends and ends[0].into is not None and _kind(ends[0].into) == "dissolve":
-        what = "no shot stands before to dissolve from"
-        report.error(ends[0].into.spot, "in", "dissolve-at-edge", what, cure="use 'in: fade 1s'")
-    for number, end in enumerate(ends):
-        _refuse_long(into[number], out[number], end, frames[number], spots[number], rate, report)
-    return list(zip(into, out, strict=True))
+    for number, length in enumerate(frames):
+        _refuse_long(into[number], out[number], length, spots[number], rate, report)
+    return [(_transition(a), _transition(b)) for a, b in zip(into, out, strict=True)]
 
 
 def _transition(side: Side | None) -> Transition:
@@ -109,24 +106,22 @@ def _contradict(out: Side, into: Side) -> bool:
 
 
 def _refuse_long(
-    into: Transition, out: Transition, end: Ends, frames: int, spot: Spot, rate: Fraction,
-    report: Report,
-) -> None:  # fmt: skip
+    into: Side | None, out: Side | None, frames: int, spot: Spot, rate: Fraction, report: Report
+) -> None:
     """A joint must fit into the shot: all of a fade, and all of a dissolve, though half shows."""
-    length = as_time(frames, rate)
-    for transition, side, key in ((into, end.into, "in"), (out, end.out, "out")):
-        if transition.frames > frames:
-            where, at = (side.spot, side.at) if side is not None else (spot, key)
-            what = (
-                f"a {transition.kind} of {as_time(transition.frames, rate)} does not fit into "
-                f"shot {spot.shot}, which lasts {length}"
-            )
-            report.error(where, at, "long-joint", what, cure="make it shorter, or the shot longer")
+    length, cure = as_time(frames, rate), "make it shorter, or the shot longer"
+    sides = [side for side in (into, out) if side is not None]
+    for side in sides:
+        joint = side.transition
+        if joint.frames > frames:
+            what = f"a {joint.kind} of {as_time(joint.frames, rate)} does not fit into shot "
+            what += f"{spot.shot}, which lasts {length}"
+            report.error(side.spot, side.at, "long-joint", what, cure=cure)
             return
-    needed = _inside(into) + _inside(out)
+    needed = sum(_inside(side.transition) for side in sides)
     if needed > frames:
         what = f"its 'in' and 'out' take {as_time(needed, rate)}, the shot lasts {length}"
-        report.error(spot, "in", "long-joint", what, cure="make them shorter, or the shot longer")
+        report.error(sides[0].spot, sides[0].at, "long-joint", what, cure=cure)
 
 
 def _inside(transition: Transition) -> int:

@@ -30,13 +30,20 @@ PROSE = frozenset((
 ))
 """Keys whose values are written in words, where a ` #` may be meant as text."""
 
-_CONSEQUENCES = frozenset((
-    "missing-do", "unknown-character", "unknown-place", "length-differs", "beats-differ",
-    "beats-without-dur", "to-without-from", "fit-without-picture", "take-without-takes",
-    "empty-film", "empty-scene", "unknown-shot",
+_OF_THE_SHOT = frozenset((
+    "missing-do", "beats-differ", "beats-without-dur", "to-without-from", "to-without-picture",
+    "fit-without-picture", "take-without-takes", "title-outside-shot", "long-joint",
 ))
 # fmt: on
-"""Codes that are not to be trusted when a part of the film could not be read."""
+_OF_THE_FILM = {
+    "unknown-character": "cast",
+    "unknown-place": "places",
+    "unknown-shot": "id",
+    "empty-film": "",
+    "empty-scene": "",
+    "length-differs": "",
+}
+"""What may only follow from something that could not be read, and the key that it hangs on."""
 
 
 def load(path: Path | str, *, allow_outside: bool = False) -> Film:
@@ -96,12 +103,27 @@ class _Reading:
             return _in_order(self.problems)
         _, more = examine(self.film, pinned, allow_outside=allow_outside)
         told = {(p.line, p.column) for p in self.problems if p.line is not None}
-        more = [
-            p
-            for p in more
-            if not (self.broken and p.code in _CONSEQUENCES) and (p.line, p.column) not in told
-        ]
-        return _in_order([*self.problems, *more])
+        news = [p for p in more if (p.line, p.column) not in told and not self._explains(p)]
+        return _in_order([*self.problems, *news])
+
+    def _explains(self, problem: Problem) -> bool:
+        """Whether a problem is nothing but the consequence of one that is reported already."""
+        if problem.code in _OF_THE_FILM:
+            key = _OF_THE_FILM[problem.code]
+            return any(not key or key in loc for loc in self.broken)
+        if problem.code not in _OF_THE_SHOT:
+            return False
+        shots = [".".join(map(str, _shot_of(loc))) for loc in self.broken]
+        return any(shot and f"{problem.path}.".startswith(f"{shot}.") for shot in shots) or any(
+            p.line == problem.line for p in self.problems if p.line is not None
+        )
+
+
+def _shot_of(loc: Loc) -> Loc:
+    """The part of a place that leads to its shot, or to its scene; empty outside of both."""
+    if "shots" in loc:
+        return loc[: loc.index("shots") + 2]
+    return loc[:2] if loc[:1] == ("scenes",) else ()
 
 
 def _in_order(problems: list[Problem] | tuple[Problem, ...]) -> tuple[Problem, ...]:
@@ -150,7 +172,7 @@ def _read(document: Document, root: Path | None) -> _Reading:
             broken += locs
     if film is not None:
         _remember(film, document.mark or Mark(1, 1), document.file, root, document.mark is None)
-    return _Reading(film, tuple(problems), tuple(broken) or (((),) if problems else ()))
+    return _Reading(film, tuple(problems), tuple(broken))
 
 
 def _remember(
