@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from storyflow.documents import Strict, read_document, validate
-from storyflow.errors import InfrastructureError, InputError, StoryboardError
+from storyflow.documents import Strict, inspect_document, validate
+from storyflow.errors import InfrastructureError, InputError, Problem, StoryboardError
 from storyflow.lock import Branch, Held, Lock, LockedShot, LockedTake, PinnedWindows
 from storyflow.seeds import shot_seed
 
@@ -50,7 +50,9 @@ def read_lock(path: Path) -> Lock:
     """
     if not path.exists():
         return Lock()
-    document = read_document(path, error=StoryboardError, max_bytes=MAX_BYTES)
+    document = inspect_document(path, max_bytes=MAX_BYTES)
+    if document.problems:
+        raise StoryboardError(_merge_conflict(path) or document.problems)
     file = validate(_File, document, error=StoryboardError)
     return Lock(shots=file.shots, seed=file.seed)
 
@@ -192,6 +194,20 @@ def pin_windows(lock: Lock, plan: Plan, rendered: Container[str]) -> Lock:
             entry = replace(entry, windows=tuple(sorted((*others, new), key=lambda w: w.pipeline)))
         shots.append(entry)
     return replace(lock, shots=tuple(shots))
+
+
+def _merge_conflict(path: Path) -> list[Problem]:
+    """The problem of a file that git could not merge; none where that is not what is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    line = next((n for n, text in enumerate(lines, 1) if text.startswith("<<<<<<< ")), None)
+    if line is None:
+        return []
+    what = "a git merge conflict stands in the lock"
+    cure = "keep one side of each conflict; `git checkout --ours FILE` keeps yours"
+    return [Problem("merge-conflict", what, cure=cure, file=str(path), line=line, column=1)]
 
 
 def _pinned_shot(
