@@ -277,6 +277,49 @@ def test_store_errors_survive_the_way_between_processes() -> None:
     assert str(error) == "1A/1 is damaged; again"
 
 
+def commit_until(root: Path, step: int) -> None:
+    """Commit 1A/1 in this process, which dies before file operation number `step`."""
+    left = step
+
+    def die(event: str, _: tuple[object, ...]) -> None:
+        nonlocal left
+        if event == "open" or event.startswith(("os.", "shutil.")):
+            left -= 1
+            if left == 0:
+                os._exit(9)
+
+    scratch = root.with_name("scratch")
+    sys.addaudithook(die)
+    put(Store(root), scratch, "1A/1")
+    os._exit(0)
+
+
+def test_a_kill_before_any_file_operation_leaves_a_commit_whole_or_invisible(
+    tmp_path: Path,
+) -> None:
+    processes = multiprocessing.get_context("fork")
+    outcomes = []
+    for step in range(1, 200):
+        root = tmp_path / str(step) / "store"
+        root.parent.mkdir()
+        writer = processes.Process(target=commit_until, args=(root, step))
+        writer.start()
+        writer.join()
+        store = Store(root)
+        found = store.find(key_of("key 1A/1"))
+        if found is not None:
+            assert store.path(found, "frames.mov").read_bytes() == b"pixels"
+            assert store.recipes() == {found.recipe: (found.key,)}
+        outcomes.append(found is not None)
+        again = put(store, tmp_path / "again", "1A/1")
+        assert store.path(again, "latents.safetensors").read_bytes() == b"pixels" * 3
+        if writer.exitcode == 0:
+            break
+    assert writer.exitcode == 0
+    assert len(outcomes) > 20
+    assert outcomes == sorted(outcomes), "once visible, visible at every later step"
+
+
 def write_for_ever(root: Path, worker: int) -> None:
     """Commit forty keys again and again, each with one of two contents, and discard some."""
     store, order = Store(root), random.Random(worker)
