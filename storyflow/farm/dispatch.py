@@ -20,7 +20,6 @@ import heapq
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic
 
 from storyflow.errors import FarmError, SegmentError, StoryflowError
@@ -40,19 +39,9 @@ from storyflow.farm.borders import (
 )
 from storyflow.farm.graph import Node, Task, TaskGraph
 from storyflow.farm.retries import Caps, Verdict, WorkerDied, judge
+from storyflow.farm.roster import Roster, Worker
 
 _Heap = list[tuple[float, int, int, Node]]
-
-
-@dataclass
-class _Worker:
-    """A place for a worker: the process in it may be replaced."""
-
-    name: str
-    state: str = "cold"  # cold, starting, idle, busy, gone
-    deaths: int = 0
-    leaving: bool = False
-    doing: Node | None = None
 
 
 class Dispatcher(Generic[Job, Output]):
@@ -78,7 +67,7 @@ class Dispatcher(Generic[Job, Output]):
         self._near = near
         self._graph = TaskGraph()
         self._jobs: dict[str, Job] = {}
-        self._workers: dict[str, _Worker] = {}
+        self._workers = Roster()
         self._ready: _Heap = []
         self._ready_for: defaultdict[str, _Heap] = defaultdict(list)
         self._entries = 0
@@ -102,12 +91,14 @@ class Dispatcher(Generic[Job, Output]):
 
     def hire(self, worker: str) -> None:
         """Allow one more worker than the pool named; it is started when there is work for it."""
-        self._workers.setdefault(worker, _Worker(worker))
+        self._workers.add(worker)
         self._pump()
 
     def dismiss(self, worker: str) -> None:
         """Let a worker go once it has finished what it is doing."""
-        self._workers[worker].leaving = True
+        leaver = self._workers.named(worker)
+        leaver.leaving = True
+        self._release(leaver)
         self._pump()
 
     def drain(self) -> None:
@@ -117,7 +108,7 @@ class Dispatcher(Generic[Job, Output]):
 
     def busy(self) -> tuple[tuple[str, str], ...]:
         """The working workers, each with its task."""
-        return tuple((w.name, w.doing.task.id) for w in self._workers.values() if w.doing)
+        return tuple((w.name, w.doing.task.id) for w in self._workers.all("busy") if w.doing)
 
     async def run(self) -> Outcome[Output]:
         """Do everything that can be done. Cancelling it kills the busy workers."""
@@ -132,10 +123,9 @@ class Dispatcher(Generic[Job, Output]):
                 pending.cancel()
             if unfinished:
                 await asyncio.gather(*unfinished, return_exceptions=True)
-                for worker in self._workers.values():
-                    if worker.state in ("busy", "starting"):
-                        await self._pool.kill(worker.name)
-                        worker.state, worker.doing = "cold", None
+                for worker in (*self._workers.all("busy"), *self._workers.all("starting")):
+                    await self._pool.kill(worker.name)
+                    self._workers.move(worker, "cold")
         self.outcome.complete = self._unsettled == 0 and not self.outcome.failures
         return self.outcome
 
@@ -198,15 +188,10 @@ class Dispatcher(Generic[Job, Output]):
     def _pump(self) -> None:
         if self._over is None or self._over.done():
             return
-        for worker in self._workers.values():
-            if worker.leaving and worker.state in ("cold", "idle"):
-                was, worker.state = worker.state, "gone"
-                if was == "idle":
-                    self._spawn(self._pool.kill(worker.name))
         if not self._draining:
             self._assign()
             self._start_workers()
-        active = any(w.state in ("busy", "starting") for w in self._workers.values())
+        active = self._workers.count("busy") + self._workers.count("starting")
         if active or self._resolving or self._asking:
             return
         if self._queued and not self._draining:
@@ -222,41 +207,49 @@ class Dispatcher(Generic[Job, Output]):
             names = ()
         self._asking = False
         for name in names:
-            self._workers.setdefault(name, _Worker(name))
+            self._workers.add(name)
         self._pump()
 
+    def _release(self, worker: Worker) -> None:
+        """Let a leaving worker go if it is free; otherwise it goes when it becomes so."""
+        if worker.state == "idle":
+            self._spawn(self._pool.kill(worker.name))
+        if worker.state in ("cold", "idle"):
+            self._workers.move(worker, "gone")
+
+    def _free(self, worker: Worker) -> None:
+        self._workers.move(worker, "idle")
+        if worker.leaving:
+            self._release(worker)
+
     def _assign(self) -> None:
-        idle = [w for w in self._workers.values() if w.state == "idle"]
-        while idle and (head := _peek(self._ready)) is not None:
+        while (idle := self._workers.count("idle")) and (head := _peek(self._ready)) is not None:
             # A worker is kept for each task that is about to be ready and comes before this one.
-            if bisect_left(self._resolving, -head.rank) >= len(idle):
+            if bisect_left(self._resolving, -head.rank) >= idle:
                 return
-            worker = next((w for w in idle if w.name == head.last_worker), idle[0])
+            worker = self._workers.first("idle", head.last_worker)
             node = head
             if head.last_worker != worker.name:
                 own = _peek(self._ready_for[worker.name])
                 if own is not None and own.rank >= head.rank * (1 - self._near):
                     node = own
-            idle.remove(worker)
             node.state = "running"
             self._queued -= 1
-            worker.state, worker.doing = "busy", node
+            self._workers.move(worker, "busy", node)
             self._spawn(self._do(worker, node))
 
     def _start_workers(self) -> None:
         if self._queued and not self._asked:
             self._asked = self._asking = True
             self._spawn(self._ask())
-        starting = sum(w.state == "starting" for w in self._workers.values())
-        for worker in self._workers.values():
-            if starting >= self._queued:
-                return
-            if worker.state == "cold" and not worker.leaving:
-                worker.state = "starting"
-                starting += 1
-                self._spawn(self._start(worker))
+        wanted = self._queued - self._workers.count("starting")
+        while wanted > 0 and self._workers.count("cold"):
+            worker = self._workers.first("cold")
+            self._workers.move(worker, "starting")
+            self._spawn(self._start(worker))
+            wanted -= 1
 
-    async def _start(self, worker: _Worker) -> None:
+    async def _start(self, worker: Worker) -> None:
         began = self._now()
         try:
             numerics = await self._pool.start(worker.name)
@@ -265,14 +258,14 @@ class Dispatcher(Generic[Job, Output]):
             await self._lose(worker, error)
             if isinstance(error, StoryflowError):
                 # It would end the same way again; others may have better luck.
-                worker.state = "gone"
+                self._workers.move(worker, "gone")
         else:
             self._charge(began)
-            worker.state = "idle"
             self._watch(WorkerUp(worker.name, numerics))
+            self._free(worker)
         self._pump()
 
-    async def _do(self, worker: _Worker, node: Node) -> None:
+    async def _do(self, worker: Worker, node: Node) -> None:
         node.attempts += 1
         self._watch(TaskStarted(node.task.id, worker.name, node.attempts))
         began = self._now()
@@ -284,16 +277,16 @@ class Dispatcher(Generic[Job, Output]):
         else:
             seconds = self._charge(began)
             self.outcome.useful_seconds += seconds
-            worker.state, worker.doing = "idle", None
+            self._free(worker)
             self._finish(node, output, worker.name, seconds)
         self._pump()
 
-    async def _trouble(self, worker: _Worker, node: Node, error: Exception) -> None:
+    async def _trouble(self, worker: Worker, node: Node, error: Exception) -> None:
         judgement = judge(error, self._caps)
         if judgement.verdict is Verdict.REPLACE:
             await self._lose(worker, error)
         else:
-            worker.state, worker.doing = "idle", None
+            self._free(worker)
         if judgement.verdict is Verdict.ABORT:
             self._enqueue(node)
             self._abort(error)
@@ -301,22 +294,22 @@ class Dispatcher(Generic[Job, Output]):
             self._fail(node, error)
         elif node.attempts >= judgement.attempts:
             times = "once" if node.attempts == 1 else f"{node.attempts} times"
-            wrapped = SegmentError(f"{node.task.id} failed {times}, last with {_describe(error)}")
+            wrapped = SegmentError(f"failed {times}, last with {_describe(error)}")
             wrapped.__cause__ = error
             self._fail(node, wrapped)
         else:
             self._watch(TaskRetried(node.task.id, worker.name, node.attempts, error))
             self._enqueue(node)
 
-    async def _lose(self, worker: _Worker, error: Exception) -> None:
+    async def _lose(self, worker: Worker, error: Exception) -> None:
         self._watch(
             WorkerDown(worker.name, worker.doing.task.id if worker.doing else None, str(error))
         )
         self._why_not = error
         worker.deaths += 1
         await self._pool.kill(worker.name)
-        worker.doing = None
-        worker.state = "gone" if worker.deaths > self._caps.worker else "cold"
+        over = worker.leaving or worker.deaths > self._caps.worker
+        self._workers.move(worker, "gone" if over else "cold")
 
     def _finish(self, node: Node, output: Output, worker: str | None, seconds: float) -> None:
         node.state = "done"

@@ -36,11 +36,11 @@ from storyflow.farm.borders import (
 )
 from storyflow.farm.dispatch import Dispatcher
 from storyflow.farm.graph import Task
-from storyflow.farm.history import locate
+from storyflow.farm.identify import history_grid, identify
 from storyflow.farm.jobs import Job, Progress, PromptJob, Rendered, Role, SegmentJob
 from storyflow.farm.pools import Farm, WorkerPool
 from storyflow.farm.retries import WorkerDied
-from storyflow.plan.keys import canonical, history_digest, key_inputs, prompt_key, segment_key
+from storyflow.plan.keys import canonical, prompt_key
 from storyflow.plan.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, Artifact
@@ -222,7 +222,7 @@ class _Prompts(_Stage):
 
     def __init__(self, film: _Film) -> None:
         super().__init__(film)
-        inputs = [segment.inputs for segment in film.segments.values()]
+        inputs = [segment.inputs for segment in film.segments.values() if segment.key is None]
         texts = dict.fromkeys(text for i in inputs for text in (i.prompt, i.negative))
         self.texts = {prompt_key(film.kind.encoder, text): text for text in texts}
 
@@ -257,8 +257,7 @@ class _Segments(_Stage):
     def __init__(self, film: _Film) -> None:
         super().__init__(film)
         self.keys: dict[str, str] = {}
-        from_latents = film.plan.history == "latents" and film.plan.keeps_latents
-        self.grid = film.kind.lattice.grid if from_latents else None
+        self.grid = history_grid(film.plan, film.kind)
 
     def tasks(self) -> Iterator[Task]:
         for recipe, segment in self.film.segments.items():
@@ -266,30 +265,40 @@ class _Segments(_Stage):
 
     async def resolve(self, task: str) -> Reuse[Rendered] | Do[Job]:
         film, segment = self.film, self.film.segments[task]
-        spans, hashes = locate(segment, film.segments, film.artifacts, self.grid)
-        history = history_digest(hashes) if spans else None
+        if segment.key is not None:
+            return await self._held(segment, segment.key)
         prompt = self._embedding(segment, segment.inputs.prompt)
         negative = self._embedding(segment, segment.inputs.negative)
-        digests = (prompt.digest if prompt else None, negative.digest if negative else None)
-        key = segment_key(segment.inputs, history, *digests)
-        self.keys[task] = key
-        artifact = await film.stored(key)
+        found = identify(segment, film.segments, film.artifacts, prompt, negative, self.grid)
+        self.keys[task] = found.key
+        artifact = await film.stored(found.key)
         if artifact is not None:
             return Reuse(Rendered(artifact, adopted=True))
         return Do(
             SegmentJob(
                 name=segment.name,
-                key=key,
+                key=found.key,
                 recipe=segment.recipe,
                 spec=segment.inputs.spec,
                 fps=film.plan.fps,
-                inputs=key_inputs(segment.inputs, history, *digests),
+                inputs=found.inputs,
                 prompt_key=prompt.key if prompt else None,
                 negative_key=negative.key if negative else None,
-                history=spans,
+                history=found.history,
                 keeps_latents=film.plan.keeps_latents,
             )
         )
+
+    async def _held(self, segment: Segment, key: str) -> Reuse[Rendered]:
+        """What a held take keeps can only be reused: today's inputs would make something else."""
+        artifact = await self.film.stored(key)
+        if artifact is None:
+            raise SegmentError(
+                f"{segment.name} is held, but its output {key} is not in the store",
+                cure="bring that store back, or release the hold to render it anew",
+            )
+        self.keys[segment.recipe] = key
+        return Reuse(Rendered(artifact, adopted=True))
 
     def _embedding(self, segment: Segment, text: str) -> Artifact | None:
         if not self.film.kind.embeds_prompts:
