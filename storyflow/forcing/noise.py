@@ -23,6 +23,8 @@ def stream(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator for one purpose of one segment; the same on every device and machine.
 
     The salt keeps the streams of a segment apart: equal seeds give unrelated noise per purpose.
+    Torch's CPU generator reads only 32 bits of a seed: in about one of a hundred films of 10,000
+    segments two segments start from the same noise, under other prompts and histories.
     """
     digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))

@@ -66,7 +66,7 @@ def render_segment(
             f"guidance {config.guidance:g})",
             cure="use bfloat16 or float32, or less guidance",
         )
-    sink.latents(new[0].cpu().numpy())
+    sink.latents(new[0].contiguous().cpu().numpy())
     for frames in new_frames(model.vae, known, new):
         sink.frames(frames)
 
