@@ -7,7 +7,8 @@ says what it was made from:
 
 - the clock hand and the timecode follow the frame's position in the shot, so a jump is visible;
 - the bar at the foot is the segment's window: amber is the history it read, then its new frames;
-- the stripe at the head is a checksum of the history's pixels: wrong history, other stripe.
+- the stripe at the head is a checksum: four colours of the label, which a small frame has no room
+  to spell out, and twelve of the history's pixels.
 
 A picture depends on the spec and the history alone; scripts never change it.
 """
@@ -160,7 +161,7 @@ def _chunks(
     label = _read_label(spec.label)
     layout = _Layout(spec.width, spec.height)
     still = _still(spec, label, layout)
-    _stripe(still, layout, history)
+    _stripe(still, layout, spec.label, history)
     accent = _accent(label.shot)
     hands = _hands(layout.dial, accent)
     foot = layout.bar
@@ -193,11 +194,11 @@ class _Layout:
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
-        self.margin = max(3, height // 18)
-        self.title = max(14, height // 4)
+        self.margin = max(1, min(max(3, height // 18), width // 12))
+        self.title = min(max(14, height // 4), max(8, width // 3))
         self.text = max(8, height // 17)
         self.clock = max(10, height // 11)
-        self.dial = max(12, height // 4)
+        self.dial = min(max(12, height // 4), width // 3)
         self.dial_at = (width - self.margin - self.dial, self.margin + 2)
         bar = max(2, height // 45)
         self.bar = _Box(self.margin, height - self.margin - bar, width - 2 * self.margin, bar)
@@ -259,16 +260,20 @@ def _wrap(draw: Any, text: str, font: Any, room: int) -> list[str]:
     return lines
 
 
-def _stripe(still: NDArray[np.uint8], layout: _Layout, history: History | None) -> None:
-    """Sixteen colours along the top edge, from the sha256 of the history's pixels."""
-    if history is None:
-        still[: layout.stripe] = _TRACK
-        return
-    digest = hashlib.sha256(history.pixels.tobytes()).digest()
-    for cell in range(16):
-        left, right = cell * layout.width // 16, (cell + 1) * layout.width // 16
-        hue, value = digest[2 * cell] / 256, 0.45 + digest[2 * cell + 1] / 512
-        still[: layout.stripe, left:right] = _rgb(hue, 0.55, value)
+def _stripe(still: NDArray[np.uint8], layout: _Layout, label: str, history: History | None) -> None:
+    """Sixteen colours along the top edge: four of the label's sha256, twelve of the history's."""
+    cells = [*_colours(label.encode(), 4), *([_TRACK] * 12)]
+    if history is not None:
+        cells[4:] = _colours(history.pixels.tobytes(), 12)
+    for number, colour in enumerate(cells):
+        left, right = number * layout.width // 16, (number + 1) * layout.width // 16
+        still[: layout.stripe, left:right] = colour
+
+
+def _colours(data: bytes, count: int) -> list[tuple[int, int, int]]:
+    digest = hashlib.sha256(data).digest()
+    pairs = zip(digest[0::2], digest[1::2], strict=True)
+    return [_rgb(hue / 256, 0.55, 0.45 + value / 512) for hue, value in pairs][:count]
 
 
 def _accent(shot: str) -> tuple[int, int, int]:
