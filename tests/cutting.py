@@ -75,9 +75,11 @@ def plan_of(sketches: Iterable[Sketch], fps: Fraction = Fraction(24), size: Size
 
 def _take(shot: ResolvedShot, take: int, sketch: Sketch, size: Size) -> PlannedTake:
     segments, start = [], 0
-    for index, new in enumerate(sketch.segments, 1):
+    for index, new in enumerate(sketch.segments):
         overlap = 5 if start else 0
-        spec = SegmentSpec(size.width, size.height, new + overlap, overlap, seed=take * 100 + index)
+        spec = SegmentSpec(
+            size.width, size.height, new + overlap, overlap, seed=take * 100 + index + 1
+        )
         inputs = SegmentInputs("drawn", (), f"a swan, {shot.id}", "text", spec)
         recipe = digest(f"{shot.id} {take} {index}")
         segments.append(Segment(recipe, shot.id, take, index, 0, start, inputs))

@@ -28,8 +28,20 @@ def written_aside(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        why, cure = explain(error)
-        raise CutError(f"can't write {path}: {why}", cure=cure) from error
+        raise _refused("write", path, error) from error
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there. Raises CutError when the disk refuses."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refused("remove", path, error) from error
+
+
+def _refused(doing: str, path: Path, error: OSError) -> CutError:
+    why, cure = explain(error)
+    return CutError(f"can't {doing} {path}: {why}", cure=cure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from storyflow.cut.aside import remove
 from storyflow.cut.assemble import CutReport, assemble
 from storyflow.cut.masters import master
 from storyflow.cut.pictures import Entry, Footage, MasterError, Missing
@@ -42,10 +43,10 @@ def cut_film(
     try:
         report = assemble(entries, folder / path, fps=plan.fps, size=plan.size, deliver=deliver)
     except MasterError as error:
-        error.path.unlink(missing_ok=True)
+        remove(error.path)
         write_masters(plan, artifacts, store, folder)
         report = assemble(entries, folder / path, fps=plan.fps, size=plan.size, deliver=deliver)
-    (folder / other).unlink(missing_ok=True)
+    remove(folder / other)
     return report
 
 

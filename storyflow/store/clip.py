@@ -162,8 +162,9 @@ def iter_clip(
     except (av.FFmpegError, IndexError) as error:
         if isinstance(error, OSError):
             raise
+        why = error.strerror if isinstance(error, av.FFmpegError) else "it holds no video"
         raise DamagedError(
-            f"{path} can't be read as a clip at frame {expected}: {error}", cure="render it again"
+            f"{path} can't be read as a clip at frame {expected}: {why}", cure="render it again"
         ) from None
     wanted = stop if stop is not None else (start + len(hashes) if hashes is not None else None)
     if wanted is not None and expected < wanted:
