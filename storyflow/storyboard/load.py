@@ -166,7 +166,9 @@ def _read(document: Document, root: Path | None) -> _Reading:
                 version = [p for p in found if p.code == "unknown-version"]
                 if version:
                     return _Reading(None, tuple(version))
-                problems += [_with_shot(_meant_as_text(p, data), data) for p in found]
+                told = {(p.line, p.column) for p in problems if p.line is not None}
+                news = [p for p in found if (p.line, p.column) not in told]
+                problems += [_with_shot(_meant_as_text(p, data), data) for p in news]
             locs = [details["loc"] for details in error.errors(include_url=False)]
             data = _without(data, locs)
             broken += locs
@@ -227,7 +229,12 @@ def _eaten_by_comments(data: object, mark: Mark, file: str | None) -> Iterator[P
 
 
 def _meant_as_text(problem: Problem, data: object) -> Problem:
-    """`- KEEPER: who is there?` is a key to YAML, and words to its author."""
+    """`- KEEPER: hm` is a key to YAML and `- [softly]` a list, and words to their author."""
+    if problem.code == "wrong-type" and isinstance(_at(data, problem.path.split(".")), list):
+        if problem.path.split(".")[-2:-1] in (["shots"], ["beats"]):
+            what = "expected text, found a list"
+            return replace(problem, code="unquoted-symbol", what=what, cure="quote the text")
+        return problem
     if problem.code != "unknown-key" or problem.cure.startswith("did you mean"):
         return problem
     *around, key = problem.path.split(".")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     BeforeValidator,
@@ -52,7 +52,10 @@ class Origin:
 
 
 class Authored(Strict):
-    """Base of what an author writes. `bare` is the key that a plain text stands for."""
+    """Base of what an author writes. `bare` is the key that a plain text stands for.
+
+    Authors give plain values ("5s"), so type checkers see constructors that take anything.
+    """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
     bare: ClassVar[str | None] = None
@@ -135,6 +138,9 @@ class Defaults(Looks):
     """How pictures of another shape fill the frame: crop or pad."""
     takes: f.Takes | None = None
     """How many takes of each shot are rendered."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class CastMember(Authored):
@@ -147,6 +153,9 @@ class CastMember(Authored):
     """A picture of the character, in the storyboard's folder."""
     note: f.Lines | None = None
     """A note to people; no part of any prompt."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class PlaceLook(Authored):
@@ -157,6 +166,9 @@ class PlaceLook(Authored):
     """What the place looks like: lighthouse stair, oil lamp."""
     note: f.Lines | None = None
     """A note to people; no part of any prompt."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class Title(Authored):
@@ -169,6 +181,9 @@ class Title(Authored):
     """When it appears, counted from the shot's beginning. Without: at once."""
     dur: f.Length | None = None
     """How long it stays. Without: to the end of the shot."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class Beat(Looks):
@@ -183,6 +198,9 @@ class Beat(Looks):
     """What is said."""
     note: f.Lines | None = None
     """A note to people; no part of any prompt."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 def _as_list(value: object) -> object:
@@ -225,6 +243,9 @@ class Shot(Looks):
     """The seed of the first take. Without: made from the film's."""
     note: f.Lines | None = None
     """A note to people; no part of any prompt."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class Scene(Authored):
@@ -250,6 +271,9 @@ class Scene(Authored):
     """A note to people; no part of any prompt."""
     shots: tuple[Shot, ...] = ()
     """The scene's shots, in the order of the cut."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
 
 class Film(Authored):
@@ -289,6 +313,10 @@ class Film(Authored):
     """The film's shots, in the order of the cut, where it has no scenes."""
     scenes: tuple[Scene, ...] = ()
     """The film's scenes, in the order of the cut."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
 
     def each_shot(self) -> Iterator[tuple[int, Scene, Shot]]:
         """Scene number from 0, scene and shot, in the order of the cut.
