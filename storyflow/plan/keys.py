@@ -43,6 +43,10 @@ __all__ = [
 PIXEL_VERSION = 1
 """The version of everything in storyflow that decides pixels."""
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
 
 def segment_recipe(inputs: SegmentInputs, history: Sequence[Span]) -> str:
     """The name of a segment in a plan: 64 hex digits."""
@@ -105,9 +109,7 @@ def history_digest(hashes: Iterable[str]) -> str:
 
 def canonical(value: object) -> str:
     """JSON that is the same for equal values. Raises ValueError for NaN and infinity."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _ENCODER.encode(value)
 
 
 def _body(inputs: SegmentInputs, prompt: object, negative: object) -> dict[str, object]:

@@ -49,7 +49,7 @@ class SegmentInputs:
 
 @dataclass(frozen=True)
 class Segment:
-    """One node. `start` is its first new frame's position in the take, `beat` counts from 0.
+    """One node. `start` is its first new frame's place in the take; `index`, `beat` count from 0.
 
     `key` names the stored output of a held take's segment: it is used as it is and never rendered,
     whatever `inputs` (today's) say. All other segments have None: their keys come with rendering.
@@ -68,9 +68,9 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """`2C/3`, or `2C.2/3` for another take than the first: the same in logs and paths."""
+        """`2C/3` is the third of its take; `2C.2/3` for another take than the first."""
         take = "" if self.take == 1 else f".{self.take}"
-        return f"{self.shot}{take}/{self.index}"
+        return f"{self.shot}{take}/{self.index + 1}"
 
     @property
     def stop(self) -> int:
