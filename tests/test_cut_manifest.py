@@ -89,7 +89,7 @@ def test_a_manifest_reads_back_equal_and_equal_films_have_equal_manifests(tmp_pa
     [
         ("", "is not a manifest of this version"),
         ("{}", "is not a manifest of this version: title: Field required"),
-        ('{"storyflow": 2}', "is not a manifest of this version"),
+        ('{"storyflow": 2}', "is not a manifest of this version: storyflow: Input should be 1"),
         (None, "can't read"),
     ],
     ids=["empty", "no fields", "version", "absent"],

@@ -84,14 +84,18 @@ class ManifestFilm:
     height: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The whole film. `fps` is exact ("24000/1001"), `frames` its planned length.
+    """The whole film. `storyflow` is the file's format version, `made_with` the program's.
+
+    `fps` is exact ("24000/1001"), `frames` its planned length.
 
     `shots` are in film order, `others` are takes that were rendered but not chosen. `film` is None
     where nothing was cut, as when only some shots were rendered.
     """
 
+    storyflow: Literal[1] = 1
+    made_with: str = ""
     title: str
     pipeline: str
     fps: str
@@ -102,8 +106,6 @@ class Manifest:
     film: ManifestFilm | None
     shots: tuple[ManifestShot, ...]
     others: tuple[ManifestShot, ...] = ()
-    made_with: str = ""
-    storyflow: Literal[1] = 1
 
 
 def make_manifest(
