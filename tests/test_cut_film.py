@@ -137,13 +137,13 @@ def test_a_missing_shot_is_a_card_of_its_exact_length(tmp_path: Path) -> None:
     assert abs(np.median(card) - 38) <= 4, "on dark grey"
 
 
-def test_only_the_last_film_is_there_partial_or_whole(film: Film) -> None:
+def test_a_partial_film_leaves_the_whole_one_and_a_whole_one_replaces_it(film: Film) -> None:
     film.cut()
     whole = film.artifacts
     lost = {s.recipe for s in film.plan.take("2A", 1).segments[1:]}
     film.artifacts = {r: a for r, a in whole.items() if r not in lost}
     film.cut(_2A="lost")
-    assert {p.name for p in film.folder.glob("*.mp4")} == {"film.partial.mp4"}
+    assert {p.name for p in film.folder.glob("*.mp4")} == {"film.mp4", "film.partial.mp4"}
     film.artifacts = whole
     film.cut()
     assert {p.name for p in film.folder.glob("*.mp4")} == {"film.mp4"}

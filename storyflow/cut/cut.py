@@ -32,21 +32,22 @@ def cut_film(
     """Write `shots/*.mov` and `film.mp4` into `folder`; `film.partial.mp4` where shots are missing.
 
     `artifacts` are by recipe, `missing` gives the cause for every shot that has no whole take.
-    Shots are joined by straight cuts. A stale film of the other name is removed once the new one
-    is there. A master that turns out to be damaged is made again, once. Raises CutError,
-    StoreError, and DamagedError when a stored segment is damaged: render it again.
+    Shots are joined by straight cuts. A whole film replaces a partial one; a partial one leaves
+    the last whole film where it is. A master that turns out to be damaged is made again, once.
+    Raises CutError, StoreError, and DamagedError when a stored segment is damaged: render it again.
     """
     write_masters(plan, artifacts, store, folder)
     entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
     whole = all(isinstance(entry, Footage) for entry in entries)
-    path, other = (FILM, PARTIAL) if whole else (PARTIAL, FILM)
+    path = folder / (FILM if whole else PARTIAL)
     try:
-        report = assemble(entries, folder / path, fps=plan.fps, size=plan.size, deliver=deliver)
+        report = assemble(entries, path, fps=plan.fps, size=plan.size, deliver=deliver)
     except MasterError as error:
         remove(error.path)
         write_masters(plan, artifacts, store, folder)
-        report = assemble(entries, folder / path, fps=plan.fps, size=plan.size, deliver=deliver)
-    remove(folder / other)
+        report = assemble(entries, path, fps=plan.fps, size=plan.size, deliver=deliver)
+    if whole:
+        remove(folder / PARTIAL)
     return report
 
 
