@@ -349,6 +349,12 @@ def _translated(worker: str) -> Iterator[None]:
             raise error.cause from None
         raise RuntimeError(_brief(error)) from None
     except lost as error:
+        if getattr(error, "actor_init_failed", False):
+            # Nothing of ours runs there before `setup`: the worker's Python lacks something.
+            raise FarmError(
+                f"{worker} can't be made: {_brief(error)}",
+                cure="install the same storyflow and model code on every machine of the cluster",
+            ) from None
         raise WorkerDied(_why_lost(error)) from None
     except failures.RayError as error:
         raise FarmError(
