@@ -8,13 +8,14 @@ from pathlib import Path
 from storyflow.forcing.lattice import ForcingLattice
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows
-from storyflow.pipeline import Profile, load_profile
+from storyflow.pipeline import ModelSection, Profile, WindowsSection
 from storyflow.plan.nodes import Plan, PlannedTake
 from storyflow.plan.planner import make_plan
 from storyflow.renderer import Cost, ModelKind, Renderer
 from storyflow.storyboard.load import parse
 from storyflow.storyboard.resolve import resolve
 from storyflow.storyboard.resolved import ResolvedFilm
+from storyflow.timing import Size
 
 
 def no_renderer() -> Renderer:
@@ -40,12 +41,16 @@ def kind(*, draws_labels: bool = False, identity: str = "model@1", window: int =
 
 
 KIND = kind()
-_, TOYBOX = load_profile("toybox")
+PROFILE = Profile(
+    model=ModelSection(kind="slate"),
+    frame=Size(96, 64),
+    windows=WindowsSection(trained=97, overlap=17, floor=33),
+)
 
 
 def profile(**changes: object) -> Profile:
-    """The toybox profile with some fields changed."""
-    return TOYBOX.model_copy(update=changes)
+    """PROFILE with some fields changed."""
+    return PROFILE.model_copy(update=changes)
 
 
 def film(text: str, lock: Lock | None = None, root: Path | None = None) -> ResolvedFilm:
@@ -59,7 +64,7 @@ def planned(
     *,
     root: Path | None = None,
     kind: ModelKind = KIND,
-    profile: Profile = TOYBOX,
+    profile: Profile = PROFILE,
 ) -> Plan:
     """The plan of a storyboard's text, on a pipeline named `toybox`."""
     lock = lock or Lock()

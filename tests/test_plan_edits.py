@@ -46,9 +46,9 @@ EDITS = {
     "the first beat": ([("looks up", "looks down")], OF_B_AND_C),
     "the second beat": (
         [("she turns", "she sleeps")],
-        [name for name in OF_B_AND_C if name not in ("B/0", "B/1")],
+        [name for name in OF_B_AND_C if name not in ("B/1", "B/2")],
     ),
-    "the last beat": ([("she runs", "she sits")], ["B/5", "B/6", *of("C")]),
+    "the last beat": ([("she runs", "she sits")], ["B/6", "B/7", *of("C")]),
     "a single shot": ([("waves break", "waves roll")], of("D")),
     "a continuation": ([("the camera follows", "the camera waits")], of("C")),
     "a cast look": ([("girl of ten", "girl of nine")], OF_B_AND_C),
@@ -57,14 +57,14 @@ EDITS = {
     "avoid": ([("style: 35mm film", "style: 35mm film\navoid: text")], EVERYTHING),
     "a shot's seed": ([("{id: D,", "{id: D, seed: 3,")], of("D")),
     "the film's seed": ([("handles: 12f", "handles: 12f\nseed: 3")], EVERYTHING),
-    "a longer shot": ([("id: D, dur: 10s", "id: D, dur: 14s")], ["D/4", "D/5"]),
+    "a longer shot": ([("id: D, dur: 10s", "id: D, dur: 14s")], ["D/5", "D/6"]),
     "a shorter shot": ([("id: D, dur: 10s", "id: D, dur: 5s")], []),
-    "a longer last beat": ([("4s, do: she runs", "6s, do: she runs")], ["B/7", *of("C")]),
+    "a longer last beat": ([("4s, do: she runs", "6s, do: she runs")], ["B/8", *of("C")]),
     "a shorter last beat": ([("4s, do: she runs", "3s, do: she runs")], of("C")),
     "a title": ([("{id: D,", "{id: D, title: THE END,")], []),
     "a fade": ([("{id: D,", "{id: D, out: fade black 1s,")], []),
     "a dissolve within the handles": ([("{id: D,", "{id: D, in: dissolve 1s,")], []),
-    "more takes": ([("{id: D,", "{id: D, takes: 2,")], [f"D.2/{n}" for n in range(4)]),
+    "more takes": ([("{id: D,", "{id: D, takes: 2,")], [f"D.2/{n}" for n in (1, 2, 3, 4)]),
     "shorter handles": ([("handles: 12f", "handles: 4f")], []),
     "the film's title": ([("film: Edits", "film: Other")], []),
     "a note": ([("{id: D,", "{id: D, note: reshoot?,")], []),
@@ -83,7 +83,7 @@ def test_a_dissolve_longer_than_the_handles_appends_but_changes_nothing() -> Non
     after = planned(edited(("{id: D,", "{id: D, in: dissolve 2s,")), LOCK)
     # C's tail grows from 12 to 24 frames: one segment is appended to it. D needs 12 more frames at
     # its head and takes them from inside: its end moves, and its surplus no longer covers it.
-    assert new_segments(BEFORE, after) == ["C/2", "D/4"]
+    assert new_segments(BEFORE, after) == ["C/3", "D/5"]
     assert after.take("D", 1).head == 24
     assert after.take("D", 1).slip == 12
 

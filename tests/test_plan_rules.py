@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from plan_films import KIND, TOYBOX, film, lengths, planned, profile, rendered, with_kind
+from plan_films import KIND, PROFILE, film, lengths, planned, profile, rendered, with_kind
 
 from storyflow.errors import ProfileError, StoryboardError
 from storyflow.kinds import kind_of
@@ -130,7 +130,7 @@ def test_a_moved_beat_is_told_with_its_place(tmp_path: Path) -> None:
         "film: X\nshots:\n- id: A\n  beats:\n  - {dur: 90f, do: one}\n  - {dur: 90f, do: two}\n"
         "  - {dur: 90f, do: three}\n"
     )
-    plan = make_plan(resolve(load(path)), Lock(), TOYBOX, "toybox", KIND)
+    plan = make_plan(resolve(load(path)), Lock(), PROFILE, "toybox", KIND)
     assert notices(plan)["moved-beat"].startswith(f"{path}:7:")
     assert "shot A" in notices(plan)["moved-beat"]
 
@@ -158,6 +158,17 @@ def test_too_short_a_beat_is_refused_with_its_place() -> None:
     assert problem.line == 4
     assert "beat 2 of 3" in problem.what
     assert "0.84s (20 frames)" in problem.what
+
+
+def test_a_window_below_the_floor_is_told() -> None:
+    from storyflow.pipeline import WindowsSection
+
+    careful = profile(windows=WindowsSection(floor=57))
+    beats = "[{dur: 4s, do: one}, {dur: 1s, do: two}, {dur: 1s, do: three}]"
+    plan = planned(story(f"{{id: A, beats: {beats}}}"), profile=careful)
+    (told,) = [problem.what for problem in plan.notices if problem.code == "below-floor"]
+    assert told.startswith("beat 2 of 3 is so short that a segment sees 41 frames at once")
+    assert lengths(plan.takes[0])[-1] == 40, "the last beat has a surplus instead"
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -34,7 +34,7 @@ def test_every_take_is_planned_with_its_own_seeds() -> None:
     assert first.seed != second.seed
     seeds = [s.inputs.spec.seed for s in plan.segments]
     assert len(set(seeds)) == len(seeds)
-    assert [s.name for s in second.segments[:2]] == ["A.2/0", "A.2/1"]
+    assert [s.name for s in second.segments[:2]] == ["A.2/1", "A.2/2"]
 
 
 def test_the_cut_uses_the_storyboards_take_else_the_locks_else_the_first() -> None:
@@ -62,7 +62,7 @@ def test_a_branch_shares_what_lies_before_it() -> None:
     assert made.take == 3
     assert branch.segments[:2] == take.segments[:2]
     assert branch.segments[2].parents == (take.segments[1].recipe,)
-    assert new_segments(before, after) == ["A.3/2", "A.3/3"]
+    assert new_segments(before, after) == ["A.3/3", "A.3/4"]
     assert branch.generated == take.generated
 
 
@@ -72,7 +72,7 @@ def test_a_branch_of_a_branch_shares_both() -> None:
     lock, two = branch_take(lock, "A", one.take, 3)
     plan = planned(STORY, lock)
     names = [s.name for s in plan.take("A", two.take).segments]
-    assert names == ["A.2/0", "A.3/1", "A.3/2", "A.4/3"]
+    assert names == ["A.2/1", "A.3/2", "A.3/3", "A.4/4"]
 
 
 def test_a_branch_of_a_shot_with_a_written_seed_differs_from_its_source() -> None:
@@ -81,7 +81,7 @@ def test_a_branch_of_a_shot_with_a_written_seed_differs_from_its_source() -> Non
     lock, made = branch_take(lock, "A", 1, 1)
     plan = planned(text, lock)
     assert plan.take("A", 1).seed == plan.take("A", made.take).seed == 7
-    assert new_segments(before, plan) == [f"A.2/{n}" for n in (1, 2, 3)]
+    assert new_segments(before, plan) == [f"A.2/{n}" for n in (2, 3, 4)]
 
 
 def test_a_branch_of_a_shortened_shot_says_so() -> None:
@@ -122,7 +122,7 @@ def test_a_held_take_is_used_as_it_is() -> None:
     after = planned(STORY.replace("35mm", "16mm"), lock)
     take = after.take("A", 1)
     assert take.held == "held, stale: style"
-    assert [s.key for s in take.segments] == [f"key-of-A/{n}" for n in range(4)]
+    assert [s.key for s in take.segments] == [f"key-of-A/{n}" for n in (1, 2, 3, 4)]
     assert all(not s.history for s in take.segments)
     assert take.generated == before.take("A", 1).generated
     assert (after.cut[0].start, after.cut[0].stop) == (before.cut[0].start, before.cut[0].stop)
@@ -196,8 +196,8 @@ def test_a_held_take_too_short_for_the_cut_is_refused() -> None:
 
 def test_an_unfinished_take_cannot_be_held() -> None:
     before, _ = rendered(STORY)
-    some = {recipe: key for recipe, key in keys(before).items() if not key.endswith("A/3")}
-    with pytest.raises(InputError, match="A/3 is missing"):
+    some = {recipe: key for recipe, key in keys(before).items() if not key.endswith("A/4")}
+    with pytest.raises(InputError, match="A/4 is missing"):
         held_take(before, "A", some)
     with pytest.raises(InputError, match="no shot X"):
         held_take(before, "X", some)

@@ -273,6 +273,15 @@ class _Planner:
                 what = f"{name} starts {count(abs(late), 'frame')} {how}: {why}"
                 where = shot.beats[index].where
                 self.problems.append(notice(shot, "moved-beat", what, where=where))
+        for index, least in enumerate(self._below_floor(needs, layout)):
+            if least:
+                name = f"beat {index + 1} of {len(shot.beats)}"
+                what = (
+                    f"{name} is so short that a segment sees {count(least, 'frame')} at once, "
+                    f"fewer than the pipeline's floor of {self.windows.floor}"
+                )
+                where = shot.beats[index].where
+                self.problems.append(notice(shot, "below-floor", what, where=where))
         off = layout.end - layout.head - layout.frames
         if needs.border_at_end and off:
             how = "after" if off > 0 else "before"
@@ -281,6 +290,14 @@ class _Planner:
                 f"the model's grid is {grid} frames"
             )
             self.problems.append(notice(shot, "moved-picture", what))
+
+    def _below_floor(self, needs: Needs, layout: Layout) -> Iterator[int]:
+        """Per beat the shortest window, history included, that is below the floor; 0 if none is."""
+        for index, lengths in enumerate(layout.beats):
+            fresh = needs.fresh and index == 0
+            first = lengths[0] + (0 if fresh else self.kind.lattice.overlap)
+            least = min([first, *(n + self.kind.lattice.overlap for n in lengths[1:])])
+            yield least if least < self.windows.floor else 0
 
     def _time(self, frames: int) -> str:
         """Seconds, rounded up to hundredths."""
