@@ -232,9 +232,7 @@ def test_many_films_can_be_rendered_at_once_from_threads(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
         studios.append(Studio(tmp_path / name))
     done: list[str] = []
-    threads = [
-        threading.Thread(target=lambda s=s: done.append(s.render().sha256)) for s in studios
-    ]
+    threads = [threading.Thread(target=lambda s=s: done.append(s.render().sha256)) for s in studios]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,0 +1,5 @@
+"""`python -m storyflow`."""
+
+from storyflow.cli import main
+
+main()
