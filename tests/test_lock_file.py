@@ -17,13 +17,13 @@ from storyflow.lock import Branch, Held, Lock, LockedShot, LockedTake, PinnedWin
 from storyflow.lockfile import (
     choose_take,
     lock_path,
-    lock_text,
     pin,
     pin_windows,
     planned_takes,
     read_lock,
     write_lock,
 )
+from storyflow.locktext import lock_text
 from storyflow.seeds import shot_seed
 
 text = st.text(max_size=30)

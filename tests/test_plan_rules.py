@@ -9,6 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plan_films import KIND, PROFILE, film, lengths, planned, profile, rendered, with_kind
 
 from storyflow.errors import ProfileError, StoryboardError
@@ -309,6 +311,8 @@ def test_windows_of_another_lattice_are_not_used() -> None:
     _, lock = rendered(text)
     short = planned(text, lock, kind=kind(window=65))
     assert all(length <= 65 for length in lengths(short.takes[0]))
+    assert "divided anew" in notices(short)["divided-anew"]
+    assert "divided-anew" not in notices(planned(text, lock))
 
 
 def test_windows_are_pinned_per_pipeline() -> None:
@@ -428,3 +432,44 @@ def test_a_plan_is_a_plain_value() -> None:
     plan = planned(story("{id: A, dur: 4s, do: a}"))
     assert replace(plan) == plan
     assert hash(plan.segments[0].inputs) == hash(replace(plan.segments[0].inputs))
+
+
+@st.composite
+def any_story(draw: st.DrawFn) -> str:
+    """Shots of one to three beats; each may continue any earlier one."""
+    shots = []
+    for number in range(draw(st.integers(1, 5))):
+        beats = draw(st.lists(st.integers(24, 300), min_size=1, max_size=3))
+        source = draw(st.none() | st.integers(0, number - 1)) if number else None
+        follows = "" if source is None else f"from: S{source}, "
+        inner = ", ".join(f"{{dur: {frames}f, do: action {n}}}" for n, frames in enumerate(beats))
+        shots.append(f"{{id: S{number}, {follows}beats: [{inner}]}}")
+    return story(*shots, head=f"handles: {draw(st.integers(0, 30))}f")
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_story())
+def test_history_is_always_the_frames_right_before(text: str) -> None:
+    plan = planned(text)
+    frames = {s.recipe: [(s.recipe, n) for n in range(s.inputs.spec.new)] for s in plan.segments}
+    seen: dict[str, list[tuple[str, int]]] = {}
+    for take in plan.takes:
+        before: list[tuple[str, int]] = []
+        if take.shot.follows is not None:
+            source = plan.take(take.shot.follows, 1)
+            out = source.head + source.frames
+            grid_end = out - (out - source.segments[0].inputs.spec.new) % 4
+            story_so_far = seen[take.shot.follows]
+            own = sum(len(frames[s.recipe]) for s in source.segments)
+            before = story_so_far[: len(story_so_far) - own + grid_end]
+        stream = list(before)
+        for segment in take.segments:
+            read = [
+                f for span in segment.history for f in frames[span.segment][span.start : span.stop]
+            ]
+            overlap = segment.inputs.spec.overlap
+            assert read == (stream[-overlap:] if overlap else [])
+            assert len(read) == overlap
+            stream += frames[segment.recipe]
+        seen[take.shot.id] = stream
+        assert take.head + take.frames <= take.generated

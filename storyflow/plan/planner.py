@@ -143,11 +143,15 @@ class _Planner:
             history = found
         needs = self._needs(shot)
         entry = self.entries[shot.id]
+        rendered = _rendered(entry, self.pipeline)
         try:
-            layout = lay_out(needs, self.windows, _rendered(entry, self.pipeline))
+            layout = lay_out(needs, self.windows, rendered)
         except BeatTooShort as error:
             self.problems.append(self._too_short(shot, error))
             return
+        if rendered is not None and rendered.beats[0][:1] != layout.beats[0][:1]:
+            what = "the segments that it was rendered in don't fit any more; it is divided anew"
+            self.problems.append(notice(shot, "divided-anew", what))
         self._tell(shot, needs, layout)
         conditions = self._conditions(shot, layout)
         if conditions is None:
@@ -180,8 +184,8 @@ class _Planner:
     def _joint(self, shot: ResolvedShot) -> tuple[int, int]:
         """Frames that dissolves take before a shot's cut-in and after its cut-out."""
         place = self.place[shot.id]
-        before = self._dissolve(place)
-        return before // 2, (after := self._dissolve(place + 1)) - after // 2
+        before, after = self._dissolve(place), self._dissolve(place + 1)
+        return before // 2, after - after // 2
 
     def _dissolve(self, place: int) -> int:
         """Length of the dissolve between the shot at `place` and the one before it."""
@@ -307,7 +311,7 @@ class _Planner:
 
 def _rendered(entry: LockedShot, pipeline: str) -> Rendered | None:
     for windows in entry.windows:
-        if windows.pipeline == pipeline:
+        if windows.pipeline == pipeline and windows.beats:
             return Rendered(windows.head, windows.beats)
     return None
 
