@@ -183,7 +183,12 @@ def _version(value: object) -> int:
 
 def _vocabulary(field: str) -> WithJsonSchema:
     return WithJsonSchema(
-        {"anyOf": [{"enum": grammar.spellings(field)}, {"pattern": grammar.pattern(field)}]}
+        {
+            "anyOf": [
+                {"enum": grammar.spellings(field)},
+                {"type": "string", "pattern": grammar.pattern(field)},
+            ]
+        }
     )
 
 

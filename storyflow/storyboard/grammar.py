@@ -12,8 +12,9 @@ import re
 from storyflow.documents import did_you_mean, nearest
 
 SIZES: dict[str, tuple[str, ...]] = {
-    "extreme_close_up": ("ECU", "XCU", "BCU", "big close-up", "extreme close-up", "macro"),
-    "close_up": ("CU", "MCU", "close-up", "close", "medium close-up", "insert"),
+    "extreme_close_up": ("ECU", "XCU", "BCU", "big close-up", "extreme close-up", "macro",
+                         "extreme closeup"),
+    "close_up": ("CU", "MCU", "close-up", "closeup", "close", "medium close-up", "insert"),
     "medium_shot": ("MS", "MID", "medium", "mid shot", "waist shot", "two-shot", "2-shot"),
     "full_shot": ("FS", "MLS", "MWS", "MFS", "full", "cowboy", "american", "medium long shot",
                   "medium wide shot", "medium full shot"),

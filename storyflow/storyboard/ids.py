@@ -1,8 +1,8 @@
 """Ids of shots that have none in the file: assigned once, found again by content.
 
 What the lock pins of a shot is its id and its fingerprint. A fingerprint has two halves: a hash of
-everything the author wrote, which finds a shot that was moved, and a sketch of its words (MinHash,
-Broder 1997), which finds a shot that was edited.
+everything the author wrote, which finds a shot that was moved, and a sketch of its words (the
+smallest hashes: MinHash, Broder 1997), which finds a shot that was edited.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import itertools
 import json
 import re
 import string
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ from storyflow.storyboard.dump import said
 from storyflow.storyboard.model import Beat, Film, Shot
 
 SKETCH = 32
-"""Values in a sketch; their agreement estimates the share of common words within about 0.09."""
+"""Words in a sketch; up to so many, `similarity` is exact, beyond that an estimate."""
 ALIKE = 0.4
 """The agreement from which on an edited shot is the same shot."""
 NEIGHBOURS = 100
@@ -46,16 +45,15 @@ def fingerprint(shot: Shot) -> str:
         content.pop(key, None)
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     exact = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return f"{exact}-{_sketch(shot).hex()}"
+    return f"{exact}-{_sketch(shot)}"
 
 
 def similarity(one: str, other: str) -> float:
-    """The estimated share of words that two fingerprinted shots have in common, 0 to 1."""
-    a, b = one.partition("-")[2], other.partition("-")[2]
-    if len(a) != len(b) or not a.strip("0") or not b.strip("0"):
-        return 0.0
-    pairs = zip(_pairs(a), _pairs(b), strict=True)
-    return sum(x == y for x, y in pairs) / (len(a) // 2)
+    """The share of words that two fingerprinted shots have in common, 0 to 1."""
+    a, b = (_hashes(print_.partition("-")[2]) for print_ in (one, other))
+    union = sorted({*a, *b})[:SKETCH]
+    common = set(a).intersection(b)
+    return sum(hash_ in common for hash_ in union) / len(union) if union else 0.0
 
 
 def assign_ids(
@@ -135,21 +133,17 @@ def _scene_names(scene: int) -> Iterator[str]:
             yield f"{scene + 1}{name}"
 
 
-def _pairs(text: str) -> Iterator[str]:
-    return (text[i : i + 2] for i in range(0, len(text), 2))
+def _hashes(text: str) -> list[str]:
+    return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 
-def _sketch(shot: Shot) -> bytes:
+def _sketch(shot: Shot) -> str:
+    """The smallest hashes of its words, four hex digits each, ascending."""
     parts: list[Shot | Beat] = [shot, *(shot.beats or ())]
     text = " ".join(f"{part.do or ''} {part.say or ''}" for part in parts)
-    words = set(re.findall(r"\w+", text.lower()))
-    if not words:
-        return bytes(SKETCH)
-    # Per value, the word with the smallest hash; the hash's lower byte is kept.
-    return bytes(min(column) & 255 for column in zip(*map(_hashes, words), strict=True))
+    return "".join(sorted({_word_hash(word) for word in re.findall(r"\w+", text.lower())})[:SKETCH])
 
 
 @lru_cache(maxsize=20_000)
-def _hashes(word: str) -> tuple[int, ...]:
-    digest = hashlib.shake_128(word.encode()).digest(2 * SKETCH)
-    return tuple(struct.unpack(f"<{SKETCH}H", digest))
+def _word_hash(word: str) -> str:
+    return hashlib.sha256(word.encode()).hexdigest()[:4]
