@@ -143,7 +143,7 @@ def tiny_plan(
         for index, prompt in enumerate(shot.prompts):
             fresh = parent is None
             new = FRESH if fresh else NEW
-            spans = ()
+            spans: tuple[Span, ...] = ()
             if parent is not None:
                 made = parent.inputs.spec.new
                 spans = (Span(parent.recipe, made - OVERLAP - offset, made - offset),)

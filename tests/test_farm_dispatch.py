@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from virtual_time import run_virtual
@@ -29,6 +30,8 @@ from storyflow.farm.retries import Caps, WorkerDied
 
 Script = Callable[[str, str, int], BaseException | None]
 """What happens to (worker, task, attempt): an exception, or None for success."""
+
+Meanwhile = Callable[[Dispatcher[tuple[str, float], str]], Coroutine[Any, Any, None]]
 
 
 def nothing(worker: str, task: str, attempt: int) -> BaseException | None:
@@ -91,7 +94,7 @@ class Played:
     pool: FakePool
     events: list[object]
 
-    def of(self, kind: type) -> list[object]:
+    def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -101,7 +104,8 @@ def play(
     *,
     known: frozenset[str] = frozenset(),
     caps: Caps = Caps(),  # noqa: B008
-    meanwhile: Callable[[Dispatcher[tuple[str, float], str]], object] | None = None,
+    meanwhile: Callable[[Dispatcher[tuple[str, float], str]], Coroutine[Any, Any, None]]
+    | None = None,
     resolving: float = 0.0,
 ) -> Played:
     tasks = list(tasks)
@@ -329,7 +333,7 @@ def test_workers_join_late_and_leave() -> None:
 
     played = play([Task(f"t{n}", (), 2) for n in range(20)], FakePool(1), meanwhile=meanwhile)
     assert played.outcome.complete
-    times = {"w0": [], "late": []}
+    times: dict[str, list[float]] = {"w0": [], "late": []}
     for when, worker, _ in played.pool.log:
         times[worker].append(when)
     assert min(times["late"]) == 6 and max(times["w0"]) < 15 and played.pool.killed == ["w0"]
@@ -362,6 +366,16 @@ def test_events_come_in_order() -> None:
         TaskStarted("a/0", "w0", 1),
         TaskDone("a/0", "a/0 by w0", "w0", 1.0),
     ]
+
+
+def test_a_worker_that_never_gets_a_place_holds_nothing_up() -> None:
+    class Slow(FakePool):
+        async def start(self, worker: str) -> str:
+            await asyncio.sleep(1 if worker == "w0" else 1e9)
+            return "virtual"
+
+    played = play(chain("a", [1, 1]) + chain("b", [1, 1]), pool := Slow(2))
+    assert played.outcome.complete and played.seconds == 1 + 4 and pool.killed == ["w1"]
 
 
 def test_an_empty_film_ends_at_once() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +43,7 @@ from storyflow.farm.render import render_plan
 from storyflow.plan.nodes import Plan
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, LATENTS, Artifact
-from storyflow.store.clip import read_clip
+from storyflow.store.clip import ClipWriter, read_clip
 from storyflow.store.folder import Store
 from storyflow.store.hashing import digest_of, frame_hashes
 from storyflow.store.tensors import load_tensor
@@ -56,13 +60,12 @@ def digests(rendering: Rendering) -> dict[str, str]:
     return {recipe: artifact.digest for recipe, artifact in rendering.report.artifacts.items()}
 
 
-def of(rendering: Rendering, kind: type[Event]) -> list[Event]:  # type: ignore[valid-type]
+def of(rendering: Rendering, kind: type) -> list[Any]:
     return [event for event in rendering.events if isinstance(event, kind)]
 
 
 def names(rendering: Rendering, *, reused: bool) -> list[str]:
-    done = of(rendering, SegmentDone)
-    return sorted(e.segment for e in done if isinstance(e, SegmentDone) and e.reused == reused)
+    return sorted(e.segment for e in of(rendering, SegmentDone) if e.reused == reused)
 
 
 def test_a_plan_is_rendered_into_the_store(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_a_plan_is_rendered_into_the_store(tmp_path: Path) -> None:
         assert store.find(artifact.key) == artifact
         assert json.loads(artifact.inputs)["label"] == segment.inputs.spec.label
     assert of(made, WorkerReady) and len(of(made, SegmentStarted)) == 6
-    assert [e.frames for e in of(made, SegmentDone) if isinstance(e, SegmentDone)]
+    assert all(e.frames.is_file() for e in of(made, SegmentDone))
 
 
 def test_the_second_time_nothing_is_rendered_and_no_worker_started(tmp_path: Path) -> None:
@@ -180,7 +183,7 @@ def test_a_worker_that_dies_is_replaced_and_the_film_is_the_same(tmp_path: Path)
     wild = make(tiny_plan(*FILM), tmp_path / "wild", profile=slate_profile(die={"1A/2": 2}))
     assert digests(calm) == digests(wild)
     lost = of(wild, WorkerLost)
-    assert [e.segment for e in lost if isinstance(e, WorkerLost)] == ["1A/2", "1A/2"]
+    assert [e.segment for e in lost] == ["1A/2", "1A/2"]
     assert len(of(wild, WorkerReady)) == 3
 
 
@@ -259,7 +262,8 @@ def test_workers_that_never_live_end_the_run(tmp_path: Path) -> None:
 
 
 def test_cancelling_stops_at_once_and_keeps_what_is_finished(tmp_path: Path) -> None:
-    plan, events = tiny_plan(*FILM), []
+    plan = tiny_plan(*FILM)
+    events: list[Event] = []
 
     async def main() -> None:
         working = asyncio.ensure_future(
@@ -283,7 +287,7 @@ def test_cancelling_stops_at_once_and_keeps_what_is_finished(tmp_path: Path) -> 
 def test_steps_are_told_while_a_segment_is_rendered(tmp_path: Path) -> None:
     plan = tiny_plan(Shot("1A", ("a",)))
     made = make(plan, tmp_path, profile=slate_profile(delay=0.5, steps=5), poll=0.02)
-    steps = [e.done for e in of(made, Step) if isinstance(e, Step)]
+    steps = [e.done for e in of(made, Step)]
     assert len(steps) >= 2 and steps == sorted(steps)
 
 
@@ -293,6 +297,31 @@ def test_another_writer_of_the_same_key_is_adopted(tmp_path: Path) -> None:
     assert len({s.recipe for s in plan.segments}) == 1
     made = make(plan, tmp_path)
     assert made.report.rendered == 1
+
+
+def test_a_full_disk_stops_the_run_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, frames: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ClipWriter, "write", refuse)
+    with pytest.raises(StoreError, match="disk is full"):
+        make(tiny_plan(*FILM), tmp_path)
+    monkeypatch.undo()
+    assert make(tiny_plan(*FILM), tmp_path).report.rendered == 6
+
+
+@pytest.mark.parametrize("module", ["render", "pools", "dispatch", "lookup"])
+def test_the_farm_is_imported_without_torch_and_ray(module: str) -> None:
+    program = f"import storyflow.farm.{module}, sys; print({{'torch', 'ray'}} & set(sys.modules))"
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert made.stdout == "set()\n", made.stderr
+
+
+def test_in_process_has_one_worker_and_says_so(tmp_path: Path) -> None:
+    made = make(tiny_plan(Shot("1A", ("a",))), tmp_path, where=cluster(workers={"count": 3}))
+    assert "in-process there is one" in of(made, Notice)[0].text
 
 
 def test_money_counts_worker_hours(tmp_path: Path) -> None:

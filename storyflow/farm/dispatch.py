@@ -191,10 +191,12 @@ class Dispatcher(Generic[Job, Output]):
         if not self._draining:
             self._assign()
             self._start_workers()
-        active = self._workers.count("busy") + self._workers.count("starting")
-        if active or self._resolving or self._asking:
+        waiting = self._queued and not self._draining
+        if self._workers.count("busy") or self._resolving or self._asking:
             return
-        if self._queued and not self._draining:
+        if waiting and self._workers.count("starting"):
+            return
+        if waiting:
             why = self._why_not or WorkerDied("all workers were dismissed")
             self._abort(why if isinstance(why, StoryflowError) else _all_died(why))
         self._over.set_result(None)

@@ -17,11 +17,14 @@ class LocalFarm:
 
     def __init__(self, config: WorkerConfig, cluster: Cluster) -> None:
         self._config = config
+        self._count = cluster.workers.count
         self.caps = caps_of(cluster)
         self.price = worker_price(cluster)
 
     def pool(self, role: Role, notify: Notify) -> LocalPool:
         """A pool of one worker in a thread."""
+        if self._count > 1 and role == "segment":
+            notify(f"{self._count} workers were asked for; in-process there is one")
         return LocalPool(lambda name: make_worker(role, self._config, name, own_process=False))
 
     async def close(self) -> None:

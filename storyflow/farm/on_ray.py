@@ -40,7 +40,7 @@ OBJECT_STORE_BYTES = 128 << 20
 """Frames never pass through Ray's object store, so it is small."""
 
 WAIT_SECONDS = 20.0
-"""After so long without a place on the cluster, waiting is said aloud, and then ever again."""
+"""After so long without a place on the cluster, waiting is said aloud; then after twice as long."""
 
 GOODBYE_SECONDS = 10.0
 """How long an idle worker may take to unload its model."""
@@ -190,8 +190,10 @@ class RayPool:
         """Wait for a place on the cluster, aloud, and only while there can be one."""
         waiting = asyncio.ensure_future(_wrap(actor.here.remote()))
         try:
+            patience = WAIT_SECONDS
             while not waiting.done():
-                await asyncio.wait((waiting,), timeout=WAIT_SECONDS)
+                await asyncio.wait((waiting,), timeout=patience)
+                patience *= 2
                 if not waiting.done():
                     machines = await _in_thread(_machines)
                     self._check(machines)
@@ -272,11 +274,13 @@ def _init(address: str, workers: WorkersSection) -> None:
     if address == "local":
         options |= {
             "include_dashboard": False,
-            # More workers than cores are slow but right, if that is what was asked for.
-            "num_cpus": max(os.cpu_count() or 1, workers.threads * max(workers.count, 1)),
             "object_store_memory": OBJECT_STORE_BYTES,
             "_node_ip_address": "127.0.0.1",
         }
+        asked = workers.threads * max(workers.count, 1)
+        if asked > (os.cpu_count() or 1):
+            # More threads than cores are slow but right, if that is what was asked for.
+            options["num_cpus"] = asked
     try:
         ray.init(address, **options)
     except Exception as error:

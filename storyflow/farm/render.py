@@ -383,17 +383,19 @@ async def _progress(
     """Tell of solver steps while the block runs."""
     told: dict[str, Progress] = {}
 
-    async def follow(worker: str) -> None:
+    async def follow(worker: str, task: str) -> None:
         progress = await ask(worker)
-        if progress is not None and told.get(worker) != progress:
+        if progress is None or told.get(worker) == progress:
+            return
+        # By the time of the answer the segment may be done.
+        if progress.name == stage.name(task) and (worker, task) in dispatcher.busy():
             told[worker] = progress
             stage.film.emit(Step(progress.name, progress.done, progress.total))
 
     async def watch() -> None:
         while True:
             await asyncio.sleep(poll)
-            busy = dispatcher.busy()
-            await asyncio.gather(*(follow(worker) for worker, _ in busy))
+            await asyncio.gather(*(follow(worker, task) for worker, task in dispatcher.busy()))
 
     watching = asyncio.ensure_future(watch())
     try:

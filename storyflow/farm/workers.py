@@ -32,6 +32,7 @@ from storyflow.farm.retries import WorkerDied
 from storyflow.renderer import History, Renderer, TextEncoder
 from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact
 from storyflow.store.clip import ClipWriter, read_clip
+from storyflow.store.disk import telling
 from storyflow.store.folder import Store
 from storyflow.store.hashing import array_hash, digest_of, frame_hashes, latent_hashes
 from storyflow.store.tensors import load_tensor, save_tensor
@@ -39,6 +40,9 @@ from storyflow.store.tensors import load_tensor, save_tensor
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+EMBEDDINGS_KEPT = 4
+"""Embeddings that a worker keeps in memory: the negative one and those of the last beats."""
 
 
 class Worker(Protocol):
@@ -225,11 +229,15 @@ class SegmentWorker:
     def _embedding(self, key: str | None) -> NDArray[np.float32] | None:
         if key is None:
             return None
-        if key not in self._embeddings:
+        embedding = self._embeddings.pop(key, None)
+        if embedding is None:
             artifact = self._artifact(key)
             path = self._store.path(artifact, EMBEDDING)
-            self._embeddings[key] = load_tensor(path, artifact.digest)
-        return self._embeddings[key]
+            embedding = load_tensor(path, artifact.digest)
+        self._embeddings[key] = embedding  # the latest used is the last
+        if len(self._embeddings) > EMBEDDINGS_KEPT:
+            del self._embeddings[next(iter(self._embeddings))]
+        return embedding
 
     def _history(self, job: SegmentJob) -> History | None:
         """The last frames before the segment, each checked against its hash."""
@@ -285,12 +293,14 @@ class _Recorder:
 
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         self._worker.check_stopped()
-        self._writer.write(chunk)
+        with telling("write", self._clip):
+            self._writer.write(chunk)
         self.frame_hashes += frame_hashes(chunk)
 
     def latents(self, chunk: NDArray[np.float32]) -> None:
         self._worker.check_stopped()
-        save_tensor(self._latents, chunk)
+        with telling("write", self._latents):
+            save_tensor(self._latents, chunk)
         self.latent_hashes = latent_hashes(chunk)
 
     def step(self, done: int, total: int) -> None:
@@ -298,7 +308,8 @@ class _Recorder:
 
     def finish(self) -> dict[str, Path]:
         """Close the clip; the files to store. Raises SegmentError if anything is missing."""
-        self._writer.close()
+        with telling("write", self._clip):
+            self._writer.close()
         self._closed = True
         job, made = self._job, len(self.frame_hashes)
         if made != job.spec.new:
@@ -336,7 +347,10 @@ def _set_threads(threads: int) -> int:
 @contextmanager
 def _scratch(store: Store) -> Iterator[Path]:
     """A folder for a job's files, in the store's `tmp`, which is swept when a worker was killed."""
-    with tempfile.TemporaryDirectory(dir=store.root / "tmp", prefix=f"{os.getpid()}-job-") as name:
+    place = store.root / "tmp"
+    with telling("write to", place):
+        folder = tempfile.TemporaryDirectory(dir=place, prefix=f"{os.getpid()}-job-")
+    with folder as name:
         yield Path(name)
 
 
