@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from storyflow.plan.nodes import SegmentInputs, Span
@@ -16,21 +15,25 @@ _FIELDS = ("do", "say", "feel", "size", "angle", "view", "move", "lens", "light"
 def facts_of(
     shot: ResolvedShot, inputs: SegmentInputs, history: Sequence[Span], seed: int
 ) -> Facts:
-    """(name, value) pairs, in a fixed order; `inputs` and `history` are the first segment's."""
-    facts = [(name, _values(getattr(beat, name) for beat in shot.beats)) for name in _FIELDS]
-    facts.append(("avoid", _values([*(beat.avoid for beat in shot.beats), inputs.negative])))
-    facts.append(("place", _values(b.place.look if b.place else None for b in shot.beats)))
-    facts.append(("who", _values([c.name for c in b.who] for b in shot.beats)))
-    looks = {c.name: c.look for beat in shot.beats for c in beat.who}
+    """(name, value) pairs, in a fixed order; `inputs` and `history` are the first segment's.
+
+    What is not said is no fact. Beats that say different things are joined by bars.
+    """
+    beats = shot.beats
+    facts = [(name, _said(getattr(beat, name) for beat in beats)) for name in _FIELDS]
+    facts.append(("avoid", _said((*(beat.avoid for beat in beats), inputs.negative))))
+    facts.append(("place", _said(beat.place.look if beat.place else None for beat in beats)))
+    facts.append(("who", _said(tuple(c.name for c in beat.who) for beat in beats)))
+    looks = {c.name: c.look for beat in beats for c in beat.who}
     facts += [(f"look of {name}", look) for name, look in looks.items()]
-    facts.append(("dur", _values(beat.frames for beat in shot.beats)))
+    facts.append(("dur", " + ".join(f"{beat.frames}f" for beat in beats)))
     facts.append(("seed", str(seed)))
-    facts.append(("from", _values((c.role, c.digest, c.fit) for c in inputs.conditions)))
-    facts.append(("continued shot", _values((s.segment, s.start, s.stop) for s in history)))
+    facts += [(f"{c.role} picture", f"{c.digest} {c.fit}") for c in inputs.conditions]
+    facts.append(("continued shot", ", ".join(f"{s.segment}@{s.start}-{s.stop}" for s in history)))
     facts.append(("model", inputs.model))
     facts.append(("frame", f"{inputs.spec.width}x{inputs.spec.height}"))
-    facts += [(name, json.dumps(value)) for name, value in inputs.pixel_fields]
-    return tuple(facts)
+    facts += [(name, str(value)) for name, value in inputs.pixel_fields]
+    return tuple((name, value) for name, value in facts if value)
 
 
 def changed(before: Facts, now: Facts) -> tuple[str, ...]:
@@ -40,5 +43,6 @@ def changed(before: Facts, now: Facts) -> tuple[str, ...]:
     return tuple(name for name in names if old.get(name) != new.get(name))
 
 
-def _values(values: Iterable[object]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
+def _said(values: Iterable[str | tuple[str, ...] | None]) -> str:
+    texts = [", ".join(v) if isinstance(v, tuple) else v or "" for v in values]
+    return texts[0] if len(set(texts)) == 1 else " | ".join(texts)
