@@ -26,7 +26,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str | None) -> 
 
     symbol = line_at(line)[column - 1 : column]
     opened = error.context_mark.line + 1 if error.context_mark else line
-    if (tabbed := _tabbed_line(lines, opened, line)) is not None:
+    if (tabbed := _tabbed_line(lines, line)) is not None:
         line, column = tabbed
         code, what, cure = "tab", "a tab can't indent YAML", "indent with spaces"
     elif "quoted scalar" in context and error.context_mark:
@@ -56,7 +56,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str | None) -> 
     return Problem(code, what, value=value, cure=cure, file=file, line=line, column=column)
 
 
-def _tabbed_line(lines: list[str], first: int, last: int) -> tuple[int, int] | None:
+def _tabbed_line(lines: list[str], last: int) -> tuple[int, int] | None:
     for number in range(max(1, last - 1), min(last, len(lines)) + 1):
         line = lines[number - 1]
         indent = line[: len(line) - len(line.lstrip())]

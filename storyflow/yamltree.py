@@ -361,7 +361,7 @@ class _Reader:
     def _hash_after(self, event: yaml.ScalarEvent) -> int | None:
         """The column of a `#` after exactly one space; two spaces make it a comment."""
         end = event.end_mark
-        if end is not None and event.value and self.text.startswith(" #", end.index):
+        if end is not None and self.text.startswith(" #", end.index):
             return end.column + 2
         return None
 

@@ -46,6 +46,7 @@ TABLE = [
     Broken("ampersand", _shots("do: &keeper climbs"), "unquoted-symbol", 3, 7, "quote the text"),
     Broken("list-in-do", _shots("do: [whispering]"), "unquoted-symbol", 3, 7, "quote the text"),
     Broken("hash", _shots("do: locker #5 opens"), "unquoted-hash", 3, 14, "quote the text"),
+    Broken("only-hash", _shots("do: #5 opens"), "unquoted-hash", 3, 7, "quote the text"),
     Broken("bare-hash", _shots("a swan # and a duck"), "unquoted-hash", 3, 10, "quote the text"),
     Broken("flow-hash", _shots("{do: door #3}", "b"), "unquoted-hash", 3, 13, "quote the text"),
     Broken("comma", _shots("{do: he sits, he waits}"), "unquoted-comma", 3, 17, "quote the text"),

@@ -8,11 +8,12 @@ from typing import Any
 
 from storyflow.documents import did_you_mean
 from storyflow.storyboard.grammar import DUTCH, move_prose
-from storyflow.storyboard.model import Authored, Beat, Shot
+from storyflow.storyboard.model import Authored, Beat, Looks, Shot
 from storyflow.storyboard.report import Report, Spot
 from storyflow.storyboard.resolved import Character, Place, ResolvedBeat
 
 _MENTION = re.compile(r"(?<![\w@])@(\w+(?:-\w+)*)")
+_SCALARS = tuple(key for key in Looks.model_fields if key not in ("style", "avoid"))
 _CAPITALS = re.compile(r"(?<![\w@-])[^\W\d_a-z][^\Wa-z]+(?:-[^\Wa-z]+)*(?![\w-])")
 
 
@@ -76,8 +77,9 @@ def resolve_beats(
     authored = shot.beats or (Beat(do=shot.do, say=shot.say),)
     named: list[str] = []
     resolved = []
+    outer = _narrowed({}, (*above, shot))
     for number, beat in enumerate(authored):
-        levels: list[Authored | None] = [*above, shot, *([beat] if shot.beats else [])]
+        looks = _narrowed(outer, (beat,)) if shot.beats else outer
         path = f"beats.{number}." if shot.beats else ""
         if beat.do is None and not empty and not (shot.beats and shot.do):
             at = path.rstrip(".")
@@ -85,42 +87,44 @@ def resolve_beats(
             report.error(spot, at, "missing-do", "nothing happens here", cure=cure)
         do = cast.marked(beat.do or "")
         cast.refuse_unknown(cast.mentions(do), spot, f"{path}do", report)
-        named += [*(_last(levels, "who") or ()), *cast.mentions(do)]
-        where = spot.where("beats", number) if shot.beats else spot.where("do")
-        angle, style = _last(levels, "angle"), _all(levels, "style")
+        named += [*looks.get("who", ()), *cast.mentions(do)]
+        levels = (*above, shot, beat)
+        angle, style = looks.get("angle"), _all(levels, "style")
         if angle == DUTCH:
             angle, style = "other", (*style, "dutch angle")
-        move, place = _last(levels, "move"), _last(levels, "place")
+        move, place = looks.get("move"), looks.get("place")
         resolved.append(
             ResolvedBeat(
                 frames=frames[number],
                 do=do,
                 say=beat.say,
-                feel=_last(levels, "feel"),
-                size=_last(levels, "size"),
+                feel=looks.get("feel"),
+                size=looks.get("size"),
                 angle=angle,
-                view=_last(levels, "view"),
+                view=looks.get("view"),
                 move=None if move is None else move_prose(move),
-                lens=_last(levels, "lens"),
-                light=_last(levels, "light"),
+                lens=looks.get("lens"),
+                light=looks.get("light"),
                 place=None if place is None else places.get(place),
                 who=tuple(c for n in dict.fromkeys(named) if (c := cast.get(n)) is not None),
                 style=style,
                 avoid=_all(levels, "avoid"),
-                where=where,
+                where=spot.where("beats", number) if shot.beats else spot.where("do"),
             )
         )
     return tuple(resolved)
 
 
-def _last(levels: Sequence[Authored | None], name: str) -> Any:
-    """The value at the narrowest level that has one."""
-    for level in reversed(levels):
-        if level is not None and (value := vars(level).get(name)) is not None:
-            return value
-    return None
+def _narrowed(outer: Mapping[str, Any], levels: Iterable[Authored | None]) -> dict[str, Any]:
+    """What is said so far, replaced by what narrower levels say."""
+    looks = dict(outer)
+    for level in levels:
+        if level is not None:
+            values = vars(level)
+            looks.update({k: v for k in _SCALARS if (v := values.get(k)) is not None})
+    return looks
 
 
-def _all(levels: Sequence[Authored | None], name: str) -> tuple[str, ...]:
+def _all(levels: Iterable[Authored | None], name: str) -> tuple[str, ...]:
     given = (vars(level).get(name) for level in levels if level is not None)
     return tuple(text for text in given if text is not None)

@@ -65,9 +65,9 @@ def _shot(shot: ResolvedShot, film: ResolvedFilm, base: Path) -> dict[str, objec
                 "from": start,
                 "to": None if shot.end is None else _relative(shot.end, base),
                 "fit": shot.fit if shot.source is not None and shot.mode != "extend" else None,
-                "in": _cue(shot.into, film),
+                "in": _cue(shot.into),
                 **only,
-                "out": _cue(shot.out, film),
+                "out": _cue(shot.out),
                 "takes": shot.takes,
                 "take": shot.take,
                 "seed": shot.seed,
@@ -106,7 +106,7 @@ def _beat(beat: ResolvedBeat, film: ResolvedFilm) -> dict[str, object]:
     )
 
 
-def _cue(transition: Transition, film: ResolvedFilm) -> str | None:
+def _cue(transition: Transition) -> str | None:
     """Written out only where there is something to see: a cut is what happens without."""
     if transition.kind == "cut":
         return None
