@@ -48,10 +48,11 @@ TRANSFORMER = {
     "inject_sample_info": True,
 }
 VAE = {
-    "base_dim": 8,
+    "base_dim": 32,
+    "decoder_base_dim": 16,
     "z_dim": CHANNELS,
-    "dim_mult": [1, 2, 4, 4],
-    "num_res_blocks": 1,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 0,
     "temperal_downsample": [False, True, True],
     "latents_mean": [0.0] * CHANNELS,
     "latents_std": [1.0] * CHANNELS,

@@ -56,7 +56,7 @@ underexposed washed oversaturated empty blank messy cluttered duplicate duplicat
 backwards seen shown visible appears appear has have having against beneath inside outside late
 early end beginning half way whole entire every everything nothing something time upon tall
 short thin thick open opens closed closes onwards forward forwards backward sideways sweeps
-sweep sweeping keeper lighthouse stair stairs oil flame lens door cliff bread beam fire
+sweep sweeping keeper lighthouse stair stairs oil flame lens door cliff bread beam fire boats
 """
 
 WORDS: tuple[str, ...] = tuple(_TEXT.split())

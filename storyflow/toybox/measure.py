@@ -1,0 +1,363 @@
+"""Reads clips of the toy world back from their pixels: who, what they do, where, light and camera.
+
+Nothing is learned. Figures are found by their saturated colours, silhouettes are compared with
+drawn ones, places with drawn backdrops, the camera is the motion of everything that is not a
+figure (Lucas and Kanade's least squares over the whole clip).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storyflow.toybox import world
+from storyflow.toybox.places import PLACES
+from storyflow.toybox.shapes import SHAPES
+from storyflow.toybox.world import CAMERAS, COLOURS, LIGHTS, Figure, Scene, Turn
+
+Clip = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
+
+SMALLEST_AREA: Final = 24
+"""Pixels of one colour below which no figure is seen in a frame."""
+
+
+@dataclass(frozen=True)
+class SeenFigure:
+    """A figure as it was seen. `x`, `y`, `area` are float [frames], NaN where it was not."""
+
+    colour: str
+    shape: str | None
+    action: str | None
+    x: Numbers
+    y: Numbers
+    area: Numbers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a clip shows; figures with the largest first."""
+
+    figures: tuple[SeenFigure, ...]
+    place: str
+    light: str
+    camera: str
+
+    def of(self, colour: str) -> SeenFigure | None:
+        """The figure of a colour."""
+        return next((each for each in self.figures if each.colour == colour), None)
+
+
+def read(clip: Clip) -> Reading:
+    """Read a clip, uint8 [frames, 64, 96, 3]; needs some 25 frames for the motions."""
+    labels = colours_of(clip)
+    camera = camera_of(clip, labels)
+    place, light = place_of(clip, labels)
+    names = _present(labels)
+    tracks = [_track(labels == tuple(COLOURS).index(name)) for name in names]
+    figures = []
+    for i, name in enumerate(names):
+        mask = labels == tuple(COLOURS).index(name)
+        others = [track for j, track in enumerate(tracks) if j != i]
+        action = action_of(tracks[i], others, camera)
+        figures.append(SeenFigure(name, shape_of(mask), action, *tracks[i]))
+    return Reading(tuple(figures), place, light, camera)
+
+
+def colours_of(clip: Clip) -> NDArray[np.int8]:
+    """For each pixel the number of its figure colour, or -1; int8 [frames, 64, 96]."""
+    pixels = clip.astype(np.float32)
+    high, low = pixels.max(axis=-1), pixels.min(axis=-1)
+    vivid = (high > 140) & ((high - low) > 0.54 * high)
+    palette = np.asarray(list(COLOURS.values()), np.float32)
+    labels = np.full(clip.shape[:3], -1, np.int8)
+    away = ((pixels[vivid][:, None] - palette[None]) ** 2).sum(axis=-1)
+    near = away.argmin(axis=1).astype(np.int8)
+    near[away.min(axis=1) > 80.0**2] = -1
+    labels[vivid] = near
+    return labels
+
+
+def _present(labels: NDArray[np.int8]) -> list[str]:
+    """The one or two colours that figures have, by area."""
+    areas = [(labels == i).sum(axis=(1, 2)) for i in range(len(COLOURS))]
+    usual = [float(np.percentile(area, 70)) for area in areas]
+    order = np.argsort(usual)[::-1][:2]
+    return [
+        tuple(COLOURS)[i]
+        for rank, i in enumerate(order)
+        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.12 * usual[order[0]])
+    ]
+
+
+def _track(mask: Mask) -> tuple[Numbers, Numbers, Numbers]:
+    """Centre and area per frame; NaN where too little is seen."""
+    area = mask.sum(axis=(1, 2)).astype(np.float64)
+    seen = np.where(area > SMALLEST_AREA, area, np.nan)
+    x = (mask.sum(axis=1) * (np.arange(mask.shape[2]) + 0.5)).sum(axis=1) / seen
+    y = (mask.sum(axis=2) * (np.arange(mask.shape[1]) + 0.5)).sum(axis=1) / seen
+    return x, y, seen
+
+
+def _whole(mask: Mask) -> NDArray[np.bool_]:
+    """Frames in which a figure is seen and touches no side of the picture."""
+    edge = mask[:, :1].any(axis=(1, 2)) | mask[:, -1:].any(axis=(1, 2))
+    edge |= mask[:, :, :1].any(axis=(1, 2)) | mask[:, :, -1:].any(axis=(1, 2))
+    whole: NDArray[np.bool_] = ~edge & (mask.sum(axis=(1, 2)) > SMALLEST_AREA)
+    return whole
+
+
+def shape_of(mask: Mask) -> str | None:
+    """The shape whose drawn silhouette is most like the mask [frames, 64, 96]."""
+    frames = np.flatnonzero(_whole(mask))
+    if len(frames) == 0:
+        frames = np.flatnonzero(mask.sum(axis=(1, 2)) > SMALLEST_AREA)
+    if len(frames) == 0:
+        return None
+    # The largest silhouettes say most, and are not hidden behind another figure.
+    areas = mask[frames].sum(axis=(1, 2))
+    frames = frames[areas >= np.percentile(areas, 60)]
+    frames = frames[:: max(1, len(frames) // 10)]
+    scores = dict.fromkeys(SHAPES, 0.0)
+    for frame in frames:
+        sight = _framed(mask[frame])
+        for shape, drawn in _silhouettes():
+            both = np.minimum(sight, drawn).sum() / np.maximum(sight, drawn).sum()
+            scores[shape] += float(both) ** 4
+    return max(scores, key=lambda shape: scores[shape])
+
+
+def _framed(mask: Mask, size: int = 28) -> NDArray[np.float32]:
+    """The mask's bounding square, `size` pixels wide, soft at the edge."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    middle = (rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2
+    half = max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1) / 2
+    steps = ((np.arange(size) + 0.5) / size * 2 - 1) * half
+    soft = mask.astype(np.float32)
+
+    def sampled(data: NDArray[np.float32], at: Numbers, axis: int) -> NDArray[np.float32]:
+        low = np.floor(at - 0.5).astype(int)
+        part = (at - 0.5 - low).astype(np.float32)
+        limit = data.shape[axis]
+        lower = np.take(data, low.clip(0, limit - 1), axis=axis)
+        upper = np.take(data, (low + 1).clip(0, limit - 1), axis=axis)
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        outside = ((at < 0) | (at > limit)).reshape(shape)
+        part = part.reshape(shape)
+        return np.where(outside, 0, lower * (1 - part) + upper * part).astype(np.float32)
+
+    return sampled(sampled(soft, middle[0] + steps, 0), middle[1] + steps, 1)
+
+
+@lru_cache(maxsize=1)
+def _silhouettes() -> list[tuple[str, NDArray[np.float32]]]:
+    """Drawn silhouettes of every shape, small and large, as the colour reader sees them."""
+    drawn = []
+    for shape in SHAPES:
+        for radius in (7.0, 9.0, 12.0, 16.0, 20.0):
+            figure = Figure(shape, "red", radius, 48.2, 32.3)
+            scene = Scene(1, (figure,), (Turn(0, ("rest",)),), "snow", "day", "static")
+            drawn.append((shape, _framed(colours_of(world.draw(scene, 1))[0] == 0)))
+    return drawn
+
+
+def place_of(clip: Clip, labels: NDArray[np.int8]) -> tuple[str, str]:
+    """Place and light: the drawn backdrops that are most alike, by the colours of three bands."""
+    frames = np.linspace(0, len(clip) - 1, 7).astype(int)
+    behind = ~_wider(labels[frames] >= 0, 3)
+    sight = _bands(clip[frames], behind)
+    votes: dict[tuple[str, str], float] = {}
+    for name, known in _backdrops():
+        away = float(((sight - known) ** 2).sum())
+        votes[name] = min(away, votes.get(name, np.inf))
+    return min(votes, key=lambda name: votes[name])
+
+
+def _bands(clip: Clip, behind: Mask) -> Numbers:
+    """Mean and spread of colour in the sky, at the horizon and on the ground."""
+    features: list[float] = []
+    for top, bottom in ((0, 14), (20, 36), (48, 64)):
+        seen = clip[:, top:bottom][behind[:, top:bottom]].astype(np.float64)
+        if len(seen) < 20:
+            seen = clip[:, top:bottom].reshape(-1, 3).astype(np.float64)
+        features += [*seen.mean(axis=0), *(0.5 * seen.std(axis=0))]
+    return np.asarray(features)
+
+
+@lru_cache(maxsize=1)
+def _backdrops() -> list[tuple[tuple[str, str], Numbers]]:
+    known = []
+    for place in PLACES:
+        for light in LIGHTS:
+            for seed, camera in enumerate(("static", "tilt up", "tilt down", "zoom in")):
+                for start in (0, 50):
+                    scene = Scene(9 + seed, (), (Turn(0, ()),), place, light, camera)
+                    clip = world.draw(scene, 1, start)
+                    known.append(((place, light), _bands(clip, np.ones(clip.shape[:3], bool))))
+    return known
+
+
+def _wider(mask: Mask, by: int) -> Mask:
+    """The mask grown by some pixels to all sides."""
+    wide = mask.copy()
+    for axis in (1, 2):
+        for _ in range(by):
+            grown = wide.copy()
+            ahead = [slice(None)] * 3
+            back = [slice(None)] * 3
+            ahead[axis], back[axis] = slice(1, None), slice(None, -1)
+            grown[tuple(ahead)] |= wide[tuple(back)]
+            grown[tuple(back)] |= wide[tuple(ahead)]
+            wide = grown
+    return wide
+
+
+def camera_rates(clip: Clip, labels: NDArray[np.int8]) -> tuple[float, float, float]:
+    """The backdrop's mean motion per frame: pixels to the right, pixels down, growth."""
+    step = 2
+    grey = clip.astype(np.float32) @ np.asarray((0.35, 0.4, 0.25), np.float32)
+    for axis in (1, 2):
+        for _ in range(2):
+            twice = np.roll(grey, 1, axis) + 2 * grey + np.roll(grey, -1, axis)
+            grey = (twice / 4).astype(np.float32)
+    behind = ~_wider(labels >= 0, 4)
+    first, second = grey[:-step], grey[step:]
+    middle = (first + second) / 2
+    slope_y, slope_x = np.gradient(middle, axis=1), np.gradient(middle, axis=2)
+    inner = np.zeros(behind.shape[1:], bool)
+    inner[3:-3, 3:-3] = True
+    use = behind[:-step] & behind[step:] & inner
+    rows, columns = np.mgrid[: clip.shape[1], : clip.shape[2]].astype(np.float32)
+    rows, columns = rows - clip.shape[1] / 2 + 0.5, columns - clip.shape[2] / 2 + 0.5
+    growth = slope_x * columns + slope_y * rows
+    sides = np.stack([slope_x[use], slope_y[use], growth[use]])
+    change = (second - first)[use]
+    # A little stiffness: where nothing upright is seen, nothing moves sideways.
+    stiff = np.diag([2e-2, 2e-2, 2e-2 * 400.0]) * sides.shape[1]
+    dx, dy, grown = -np.linalg.solve(sides @ sides.T + stiff, sides @ change) / step
+    return float(dx), float(dy), float(grown)
+
+
+def camera_of(clip: Clip, labels: NDArray[np.int8]) -> str:
+    """The camera move, one of `world.CAMERAS`."""
+    dx, dy, grown = camera_rates(clip, labels)
+    settled = (1 - np.exp(-len(clip) / world.CAMERA_SETTLE)) / len(clip)
+    rates = {
+        "pan": -dx / world.PAN,
+        "tilt": dy / (world.TILT * settled),
+        "zoom": grown / (np.log(world.ZOOM) * settled),
+    }
+    move = max(rates, key=lambda name: abs(rates[name]))
+    if abs(rates[move]) < 0.3:
+        return CAMERAS[0]
+    ways = {"pan": ("right", "left"), "tilt": ("up", "down"), "zoom": ("in", "out")}
+    return f"{move} {ways[move][0 if rates[move] > 0 else 1]}"
+
+
+def action_of(
+    track: tuple[Numbers, Numbers, Numbers],
+    others: list[tuple[Numbers, Numbers, Numbers]],
+    camera: str,
+) -> str | None:
+    """What a figure does, from its track; None where it is hardly seen."""
+    x, y, area = track
+    seen = np.isfinite(x)
+    if seen.sum() < 12:
+        return None
+    whole = seen & (area > 0.75 * np.nanpercentile(area, 50)) if "zoom" not in camera else seen
+    size = np.sqrt(area)
+    if "zoom" in camera:
+        zoom = size / np.nanmedian(size)
+        x = world.WIDTH / 2 + (x - world.WIDTH / 2) / zoom
+        y = world.HEIGHT / 2 + (y - world.HEIGHT / 2) / zoom
+    if others and _swapped(track, others[0]):
+        return "swap"
+    inside = (
+        seen
+        & (x > 0.6 * size)
+        & (x < world.WIDTH - 0.6 * size)
+        & (y > 0.6 * size)
+        & (y < world.HEIGHT - 0.6 * size)
+    )
+    for other in others:
+        # Half hidden is not half as large.
+        apart = np.hypot(track[0] - other[0], track[1] - other[1])
+        inside &= ~(apart < 1.0 * (np.sqrt(np.nanmedian(area)) + np.sqrt(np.nanmedian(other[2]))))
+    if "zoom" not in camera and (grown := _growth(size, inside)) is not None:
+        return grown
+    speed_x, speed_y = _speed(x), _speed(y)
+    sway_x, sway_y = _sway(x, whole), _sway(y, whole)
+    if sway_x > 2.4 and sway_y > 2.4 and not others_cross(track, others):
+        return "circle"
+    if sway_y > 1.8 and sway_y > 1.5 * sway_x and abs(speed_x) < 0.3:
+        return "bounce"
+    across, along = speed_x / world.ACROSS, speed_y / world.ALONG
+    if max(abs(across), abs(along)) < 0.45:
+        return "rest"
+    if abs(across) > abs(along):
+        return "right" if across > 0 else "left"
+    return "down" if along > 0 else "up"
+
+
+def others_cross(
+    track: tuple[Numbers, Numbers, Numbers], others: list[tuple[Numbers, Numbers, Numbers]]
+) -> bool:
+    """Whether another figure passes in front of this one, which makes its centre seem to sway."""
+    if not others:
+        return False
+    apart = np.hypot(track[0] - others[0][0], track[1] - others[0][1])
+    return bool(np.nanmin(apart) < 0.6 * np.sqrt(np.nanmedian(track[2])))
+
+
+def _growth(size: Numbers, inside: NDArray[np.bool_]) -> str | None:
+    held = size[inside]
+    if len(held) < 12:
+        return None
+    tenth = max(3, len(held) // 8)
+    ratio = np.log(np.median(held[-tenth:]) / np.median(held[:tenth]))
+    if abs(ratio) < 0.22:
+        return None
+    return "grow" if ratio > 0 else "shrink"
+
+
+def _swapped(
+    one: tuple[Numbers, Numbers, Numbers], other: tuple[Numbers, Numbers, Numbers]
+) -> bool:
+    """Whether two figures went to each other's side, both of them."""
+    both = np.flatnonzero(np.isfinite(one[0]) & np.isfinite(other[0]))
+    if len(both) < 12:
+        return False
+    moved = [float(np.nanmax(t[0][both]) - np.nanmin(t[0][both])) for t in (one, other)]
+    gaps = (one[0] - other[0])[both]
+    return min(moved) > 9 and gaps.min() < -3 and gaps.max() > 3
+
+
+def _speed(position: Numbers) -> float:
+    """Median pixels per frame; jumps from one side to the other don't count."""
+    steps = (position[4:] - position[:-4]) / 4
+    steps = steps[np.isfinite(steps)]
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _sway(position: Numbers, whole: NDArray[np.bool_]) -> float:
+    """How far a position swings around its straight course, as a standard deviation."""
+    at = np.flatnonzero(whole)
+    if len(at) < 12:
+        return 0.0
+    held = position[at]
+    steps = np.diff(held)
+    steps = np.where(np.abs(steps) > 12, 0.0, steps)
+    course = np.concatenate([[0.0], np.cumsum(steps)])
+    line = np.polyval(np.polyfit(at, course, 1), at)
+    return float(np.std(course - line))
+
+
+def psnr(a: Clip, b: Clip) -> float:
+    """Peak signal-to-noise ratio in dB, over all numbers of two equal-sized pictures or clips."""
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return float(10 * np.log10(255.0**2 / max(error, 1e-10)))
