@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from storyflow.errors import Problem, ProfileError, StoryboardError
-from storyflow.yamltree import Mark, read_tree
+from storyflow.yamltree import Mark, WrittenFloat, WrittenInt, read_tree
 
 MAX_BYTES = 4_000_000
 """Larger files are refused before they are parsed."""
@@ -237,6 +237,8 @@ def _shown(value: object) -> object:
     """A value short enough for one line: containers by their kind."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(map(str, value))}}}"
+    if isinstance(value, WrittenInt | WrittenFloat):
+        return str(value)
     if isinstance(value, str | int | float | bool | bytes) or value is None:
         return value
     return str(value)

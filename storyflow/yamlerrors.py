@@ -43,10 +43,16 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str | None) -> 
     elif "mapping values are not allowed" in problem:
         code, what = "unquoted-colon", "unquoted text can't contain a colon and a space"
         value, cure = line_at(line).strip(), "quote the text"
+        if ":" not in line_at(line)[: column - 1]:
+            cure = "indent it like the keys around it, or quote the text"
     elif (hidden := _hidden_by_hash(lines, opened, line)) is not None:
         line, column = hidden
         code, what = "unquoted-hash", "' #' begins a comment: YAML does not read what follows"
         value, cure = line_at(line)[column - 1 :].strip(), "quote the text"
+    elif "expected ':'" in problem and "flow" not in context and error.context_mark:
+        line, column = opened, error.context_mark.column + 1
+        code, what = "missing-colon", "this is neither a key nor the text of one"
+        value, cure = line_at(line)[column - 1 :].strip(), "write 'key: value', or quote the text"
     elif "flow" in context or "expected <document start>" in problem or "block" in context:
         what = "the text goes on where YAML expects it to end"
         if "flow" in context:

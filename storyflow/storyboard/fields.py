@@ -43,6 +43,8 @@ def lines_of(value: object) -> str:
 
 def _raw_text(value: object) -> str:
     quote = "quote the text"
+    if value is None:
+        raise wrong("empty-text", "there is no text here", "write it, or remove the key")
     if isinstance(value, Mapping):
         raise wrong("unquoted-colon", "expected text, found keys and values", quote)
     if isinstance(value, list | tuple):

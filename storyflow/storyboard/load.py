@@ -238,6 +238,12 @@ def _meant_as_text(problem: Problem, data: object) -> Problem:
     if problem.code != "unknown-key" or problem.cure.startswith("did you mean"):
         return problem
     *around, key = problem.path.split(".")
+    if key == "<<":
+        cure = "YAML 1.2 has no merge keys: use defaults, or write the keys out"
+        return replace(problem, cure=cure)
+    if key.startswith("-"):
+        what, cure = "a space is missing after the dash", f"write '- {key[1:]}: …'"
+        return replace(problem, code="missing-space", what=what, cure=cure)
     holder = _at(data, around)
     if not isinstance(holder, dict) or not isinstance(holder.get(key), str | int | float | None):
         return problem

@@ -118,6 +118,7 @@ def _exists(path: Path) -> bool:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))[:1000]
+        names = sorted(os.listdir(folder))[:1000]
     except OSError:
         return []
+    return [name for name in names if Path(name).suffix.lower() in KINDS]

@@ -108,7 +108,9 @@ def _followed(text: str, number: int, ids: Sequence[str], spot: Spot, report: Re
         return text
     if not looks_like_file(text):
         others = [known for known in ids if known != ids[number]]
-        cure = did_you_mean(text, others, otherwise="name a picture, a clip, prev or a shot:")
+        cure = "name a picture, a clip, or prev"
+        if others:
+            cure = did_you_mean(text, others, otherwise=f"{cure}, or a shot:")
         report.error(spot, "from", "unknown-shot", "there is no such shot", value=text, cure=cure)
     return None
 
