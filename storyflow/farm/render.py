@@ -7,8 +7,7 @@ lacks becomes a job. Nothing but hashes and paths passes through here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from storyflow.errors import DamagedError, SegmentError, StoreError
@@ -19,7 +18,6 @@ from storyflow.events import (
     SegmentStarted,
     ShotFailed,
     Spent,
-    Step,
     WorkerLost,
     WorkerReady,
 )
@@ -37,8 +35,9 @@ from storyflow.farm.borders import (
 from storyflow.farm.dispatch import Dispatcher
 from storyflow.farm.graph import Task
 from storyflow.farm.identify import history_grid, identify
-from storyflow.farm.jobs import Job, Progress, PromptJob, Rendered, Role, SegmentJob
+from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
 from storyflow.farm.pools import Farm, WorkerPool
+from storyflow.farm.progress import telling_steps
 from storyflow.farm.retries import WorkerDied
 from storyflow.plan.keys import canonical, prompt_key
 from storyflow.plan.nodes import Plan, Segment
@@ -356,50 +355,17 @@ class _VerifiedPool:
 
 async def _drive(farm: Farm, stage: _Prompts | _Segments, poll: float) -> Outcome[Rendered]:
     """Run one stage on a pool of its own, which ends with it."""
-    pool = _VerifiedPool(
-        farm.pool(stage.role, lambda text: stage.film.emit(Notice(text))), stage.film
-    )
+    film = stage.film
+    pool = _VerifiedPool(farm.pool(stage.role, lambda text: film.emit(Notice(text))), film)
     dispatcher: Dispatcher[Job, Rendered] = Dispatcher(
         pool, stage.resolve, caps=farm.caps, watch=stage.watch
     )
     dispatcher.add(stage.tasks())
     try:
-        async with _progress(dispatcher, pool.progress, stage, poll):
+        async with telling_steps(dispatcher.busy, pool.progress, stage.name, film.emit, poll):
             outcome = await dispatcher.run()
     finally:
         await pool.close()
     if outcome.error is not None:
         raise outcome.error
     return outcome
-
-
-@asynccontextmanager
-async def _progress(
-    dispatcher: Dispatcher[Job, Rendered],
-    ask: Callable[[str], Awaitable[Progress | None]],
-    stage: _Prompts | _Segments,
-    poll: float,
-) -> AsyncIterator[None]:
-    """Tell of solver steps while the block runs."""
-    told: dict[str, Progress] = {}
-
-    async def follow(worker: str, task: str) -> None:
-        progress = await ask(worker)
-        if progress is None or told.get(worker) == progress:
-            return
-        # By the time of the answer the segment may be done.
-        if progress.name == stage.name(task) and (worker, task) in dispatcher.busy():
-            told[worker] = progress
-            stage.film.emit(Step(progress.name, progress.done, progress.total))
-
-    async def watch() -> None:
-        while True:
-            await asyncio.sleep(poll)
-            await asyncio.gather(*(follow(worker, task) for worker, task in dispatcher.busy()))
-
-    watching = asyncio.ensure_future(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
