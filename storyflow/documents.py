@@ -66,6 +66,23 @@ class Document:
             return mark.key
         return mark.line, mark.column
 
+    def path_at(self, line: int, column: int) -> tuple[Part, ...]:
+        """The path of the innermost value that begins at or before this place."""
+        path: list[Part] = []
+        mark = self.mark
+        while mark is not None:
+            begun = [
+                (at, part)
+                for part, child in mark.children.items()
+                if (at := child.key or (child.line, child.column)) <= (line, column)
+            ]
+            if not begun:
+                break
+            _, part = max(begun, key=lambda pair: pair[0])
+            path.append(part)
+            mark = mark.children[part]
+        return tuple(path)
+
     def _walk(self, path: DocumentPath) -> tuple[Mark | None, bool]:
         mark, found = self.mark, False
         for part in path:

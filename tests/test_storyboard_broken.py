@@ -390,6 +390,23 @@ def test_errors_of_python_objects_name_a_path_in_place_of_a_line() -> None:
     assert str(problem).startswith("shots.1.do: shot 2: not in the cast, got '@duck'")
 
 
+SLIPS = [
+    "{id: 1C, do: a, b c}",
+    "id: 1C\n    do: door #3",
+    "id: 1C\n    do: !x y",
+    "id: 1C\n    do: x\n    do: y",
+    "id: 1C\n    do: *x",
+    "id: 1C\n    siez: MS\n    do: x",
+]
+
+
+@pytest.mark.parametrize("shot", SLIPS)
+def test_errors_of_reading_name_the_shot_too(tmp_path: Path, shot: str) -> None:
+    path = tmp_path / "film.yaml"
+    path.write_text(f"film: a\nscenes:\n- shots:\n  - b\n  - {shot}\n  - c\n")
+    assert {problem.shot for problem in check(path)} == {"1C"}
+
+
 def test_two_spaces_before_a_hash_make_a_comment(tmp_path: Path) -> None:
     path = tmp_path / "film.yaml"
     path.write_text(

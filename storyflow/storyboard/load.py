@@ -8,7 +8,7 @@ for problem in check("storyboards/first-light.yaml"):
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,8 +64,9 @@ def parse(data: object, *, root: Path | str | None = None, allow_outside: bool =
     """
     folder = None if root is None else Path(root)
     if isinstance(data, Film):
-        data.came_from(replace(data.origin, root=folder or data.origin.root))
-        return data
+        film = data.model_copy()
+        film.came_from(replace(data.origin, root=folder or data.origin.root))
+        return film
     document = document_from_text(data) if isinstance(data, str) else Document(data)
     return _read(document, folder).film_or_raise(allow_outside=allow_outside)
 
@@ -154,6 +155,7 @@ def _read(document: Document, root: Path | None) -> _Reading:
                 )
             ]
         return _Reading(None, tuple(problems))
+    problems = [_with_shot(p, data, document.path_at(p.line or 0, p.column or 0)) for p in problems]
     broken: list[Loc] = []
     film: Film | None = None
     for _ in range(4):
@@ -168,7 +170,9 @@ def _read(document: Document, root: Path | None) -> _Reading:
                     return _Reading(None, tuple(version))
                 told = {(p.line, p.column) for p in problems if p.line is not None}
                 news = [p for p in found if (p.line, p.column) not in told]
-                problems += [_with_shot(_meant_as_text(p, data), data) for p in news]
+                problems += [
+                    _with_shot(_meant_as_text(p, data), data, p.path.split(".")) for p in news
+                ]
             locs = [details["loc"] for details in error.errors(include_url=False)]
             data = _without(data, locs)
             broken += locs
@@ -257,8 +261,9 @@ def _meant_as_text(problem: Problem, data: object) -> Problem:
     return problem
 
 
-def _with_shot(problem: Problem, data: object) -> Problem:
-    parts = problem.path.split(".")
+def _with_shot(problem: Problem, data: object, path: Sequence[str | int]) -> Problem:
+    """The problem with the id of the shot in which `path` lies, if that has one."""
+    parts = [str(part) for part in path]
     for end in range(len(parts), 1, -1):
         if parts[end - 2] == "shots" and parts[end - 1].isdigit():
             shot = _at(data, parts[:end])
