@@ -83,7 +83,8 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
         async with open_pool(order.profile, order.cluster, store, title=plan.title) as farm:
             report = await render_plan(plan, kind, store, farm, emit, only=wanted(plan, order))
         artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
-        write_lock(order.lock_file, pin_windows(made.lock, plan, artifacts))
+        # Read anew: a take may have been chosen or held while the film was rendered.
+        write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
         missing = _missing(plan, artifacts, report)
         film = await asyncio.to_thread(
             cut_film, plan, artifacts, store, order.folder, order.profile.deliver, missing

@@ -35,9 +35,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return call
 
 
-SLATE = ("--pipeline", "slate", "--address", "in-process") + tuple(
-    word for setting in SMALL for word in ("--set", setting)
-)
+SMALLER = tuple(word for setting in SMALL for word in ("--set", setting))
+SLATE = ("--pipeline", "slate", "--address", "in-process", *SMALLER)
 
 
 def test_a_render_reads_like_the_algorithm(run) -> None:

@@ -210,7 +210,7 @@ def test_the_keeper_is_exactly_two_minutes_on_slate(tmp_path: Path) -> None:
 def test_a_broken_storyboard_is_refused_by_every_verb(studio: Studio) -> None:
     studio.edit("dur: 4s", "dur: soon")
     for verb in (storyflow.plan, storyflow.quote, storyflow.render, storyflow.cut):
-        with pytest.raises(StoryboardError, match="film.yaml:3"):
+        with pytest.raises(StoryboardError, match=r"film\.yaml:3"):
             verb(studio.file, **studio.options)
     assert [p.line for p in storyflow.check(studio.file)] == [3]
 

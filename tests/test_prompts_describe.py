@@ -254,7 +254,7 @@ def stated(beat: ResolvedBeat) -> list[str]:
     texts = [beat.say, beat.feel, beat.lens, beat.light, *beat.style]
     texts += [beat.place.look if beat.place else None, *(each.look for each in beat.who)]
     do = beat.do
-    if words(do)[:1] in (["he"], ["she"], ["they"]):
+    if words(do)[:1] in (("he",), ("she",), ("they",)):
         do = do.partition(" ")[2]
     for each in sorted(beat.who, key=lambda each: -len(each.name)):
         do = do.replace(f"@{each.name}'s", ";").replace(f"@{each.name}", ";")

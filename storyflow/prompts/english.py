@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 def listed(text: str) -> frozenset[str]:
@@ -71,13 +72,17 @@ CARRIED = listed(
     "eye arm arms leg legs hand hands finger fingers tooth teeth wing"
 )
 
+# A film says the same looks, places and lights over and over.
+_remembered = lru_cache(maxsize=4096)
+
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _CLAUSE_END = re.compile(r"[,;]|(?<=[a-z]{3})[.!?](?=\s)")
 
 
-def words(text: str) -> list[str]:
+@_remembered
+def words(text: str) -> tuple[str, ...]:
     """The words of a text, in lower case."""
-    return [_lower(word) for word in _WORD.findall(text)]
+    return tuple(_lower(word) for word in _WORD.findall(text))
 
 
 def _lower(word: str) -> str:
@@ -91,6 +96,7 @@ def tidy(text: str) -> str:
     return " ".join(text.split())
 
 
+@_remembered
 def fragment(text: str) -> str:
     """A text made fit for the middle of a sentence: no closing full stop, no opening capital.
 
@@ -129,12 +135,14 @@ def sentence(text: str) -> str:
     return text if closing.endswith((".", "!", "?", "…")) else text + "."
 
 
-def parts(text: str) -> list[str]:
+@_remembered
+def parts(text: str) -> tuple[str, ...]:
     """The clauses of a description: what stands between commas, semicolons and full stops."""
     clauses = [fragment(clause) for clause in _CLAUSE_END.split(fragment(text))]
-    return [clause for clause in clauses if clause]
+    return tuple(clause for clause in clauses if clause)
 
 
+@_remembered
 def head(text: str) -> str:
     """The noun that a description is about: "weathered man of sixty, grey beard" is about "man".
 
@@ -152,9 +160,10 @@ def head(text: str) -> str:
     return noun
 
 
+@_remembered
 def is_name(text: str) -> bool:
     """Whether a description opens with a proper name ("Maria Lopez, tall")."""
-    found = _WORD.findall((parts(text) or [""])[0])
+    found = _WORD.findall((parts(text) or ("",))[0])
     return (
         bool(found)
         and all(word[0].isupper() for word in found)
@@ -162,9 +171,10 @@ def is_name(text: str) -> bool:
     )
 
 
+@_remembered
 def gender(look: str) -> str:
     """ "he" or "she" where a look tells, else nothing."""
-    for found in ([head(look)], words(look)):
+    for found in ((head(look),), words(look)):
         he, she = not MALE.isdisjoint(found), not FEMALE.isdisjoint(found)
         if he != she:
             return "he" if he else "she"
@@ -201,9 +211,10 @@ def without_determiner(text: str) -> str:
 
 
 def _bare(look: str) -> str:
-    return without_determiner((parts(look) or [""])[0])
+    return without_determiner((parts(look) or ("",))[0])
 
 
+@_remembered
 def is_plural(text: str) -> bool:
     """Whether a description is about several things."""
     first = words(parts(text)[0] if parts(text) else "")
@@ -219,6 +230,7 @@ def is_plural(text: str) -> bool:
     )
 
 
+@_remembered
 def article(text: str) -> str:
     """The indefinite article that suits a noun phrase, or nothing."""
     first = words(text)[:1]
@@ -246,6 +258,7 @@ def with_article(text: str) -> str:
     return f"{found} {text}" if found else text
 
 
+@_remembered
 def described(look: str) -> tuple[str, bool]:
     """A look as a noun phrase, and whether a comma must close it.
 

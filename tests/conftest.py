@@ -1,0 +1,16 @@
+"""What all tests share: a Ray that stays on loopback, and property tests that repeat themselves."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
+
+for name, value in LOCAL_ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
+
+# Examples are derived from the test itself: a run can only fail where the one before it would have.
+settings.register_profile("storyflow", derandomize=True, deadline=None)
+settings.load_profile("storyflow")
