@@ -9,10 +9,12 @@ What is wrong with a file comes back as `Problem`s with line, column and cure, a
 from __future__ import annotations
 
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,6 +26,9 @@ from storyflow.yamltree import Mark, WrittenFloat, WrittenInt, read_tree
 
 MAX_BYTES = 4_000_000
 """Larger files are refused before they are parsed."""
+
+MAX_COMPARED = 150
+"""Known words that a misspelt one is compared with: bounds the work for long lists."""
 
 Part = str | int
 DocumentPath = Sequence[Part]
@@ -176,8 +181,13 @@ def problems_of(
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, or None."""
+    return _nearest(word, tuple(itertools.islice(known, MAX_COMPARED)))
+
+
+@lru_cache(maxsize=1000)
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
     by_lower = {k.lower(): k for k in known}
-    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.55)
+    matches = difflib.get_close_matches(word.lower()[:100], by_lower, n=1, cutoff=0.55)
     return by_lower[matches[0]] if matches else None
 
 
@@ -186,7 +196,8 @@ def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "use one o
     known = list(known)
     if match := nearest(word, known):
         return f"did you mean '{match}'?"
-    return f"{otherwise} {', '.join(known)}" if known else "remove it"
+    shown = ", ".join([*known[:30], "…"] if len(known) > 30 else known)
+    return f"{otherwise} {shown}" if known else "remove it"
 
 
 _WORDS = {

@@ -229,6 +229,7 @@ def _resolve_shots(
 ) -> list[ResolvedShot]:
     authored = [each.shot for each in numbered]
     ids = [each.id for each in numbered]
+    known = frozenset(ids)
     shots: list[ResolvedShot] = []
     ends = []
     for each in numbered:
@@ -236,7 +237,7 @@ def _resolve_shots(
         defaults = [film.defaults, each.scene.defaults]
         frames = beat_frames(shot, defaults, rate, spot, report)
         above = [film.defaults, film, each.scene.defaults, each.scene]
-        source = source_of(each.number, authored, ids, folder, spot, report)
+        source = source_of(each.number, authored, ids, known, folder, spot, report)
         if shot.fit is not None and source.mode not in ("image", "first-last"):
             what = "'fit' has no effect on a shot without a picture"
             report.notice(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from storyflow.storyboard.model import Shot
 from storyflow.storyboard.references import BadReference, Reference, find, looks_like_file
 from storyflow.storyboard.report import Report, Spot
 from storyflow.storyboard.resolved import Mode
+
+NEARBY = 75
+"""Shots before and after one that a misspelt `from:` of it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ def source_of(
     number: int,
     shots: Sequence[Shot],
     ids: Sequence[str],
+    known: Collection[str],
     folder: Folder,
     spot: Spot,
     report: Report,
 ) -> Source:
-    """Infer the mode of shot `number` from its `from:` and `to:`."""
+    """Infer the mode of shot `number` from its `from:` and `to:`; `known` is the set of `ids`."""
     shot = shots[number]
     start = shot.from_
     end = None if shot.to is None else folder.picture(shot.to, spot, "to", report)
@@ -73,8 +77,8 @@ def source_of(
                 spot, "to", "to-without-from", "'to' without 'from'", value=shot.to, cure=cure
             )
         return Source()
-    follows = _followed(start, number, ids, spot, report)
-    if follows is not None or not (looks_like_file(start) and start not in ids):
+    follows = _followed(start, number, ids, known, spot, report)
+    if follows is not None or not looks_like_file(start):
         if shot.to is not None:
             _refuse_to(shot.to, "a continuation", spot, report)
         return Source("continue", follows=follows)
@@ -95,7 +99,14 @@ def _refuse_to(to: str, what: str, spot: Spot, report: Report) -> None:
     )
 
 
-def _followed(text: str, number: int, ids: Sequence[str], spot: Spot, report: Report) -> str | None:
+def _followed(
+    text: str,
+    number: int,
+    ids: Sequence[str],
+    known: Collection[str],
+    spot: Spot,
+    report: Report,
+) -> str | None:
     if text.lower() == "prev":
         if number == 0:
             cure = "remove 'from: prev'"
@@ -104,10 +115,11 @@ def _followed(text: str, number: int, ids: Sequence[str], spot: Spot, report: Re
             )
             return None
         return ids[number - 1]
-    if text in ids:
+    if text in known:
         return text
     if not looks_like_file(text):
-        others = [known for known in ids if known != ids[number]]
+        around = ids[max(0, number - NEARBY) : number + NEARBY]
+        others = [name for name in around if name != ids[number]]
         cure = "name a picture, a clip, or prev"
         if others:
             cure = did_you_mean(text, others, otherwise=f"{cure}, or a shot:")
@@ -121,13 +133,14 @@ def refuse_cycles(
     """Report each ring of shots that continue each other, once."""
     settled: set[str] = set()
     for start in follows:
-        chain: list[str] = []
+        chain: dict[str, None] = {}
         at: str | None = start
         while at is not None and at not in settled and at not in chain:
-            chain.append(at)
+            chain[at] = None
             at = follows.get(at)
         if at is not None and at in chain:
-            ring = chain[chain.index(at) :]
+            walked = list(chain)
+            ring = walked[walked.index(at) :]
             what = "this shot continues itself"
             if len(ring) > 1:
                 what = f"these shots continue each other: {' <- '.join([*ring[:20], ring[0]])}"
