@@ -26,9 +26,9 @@ from storyflow.film import Emit, Order, Production, prepare, refuse_unsupported,
 from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.pipeline import load_profile
-from storyflow.plan.estimate import Quote, predict, quote_of
-from storyflow.plan.nodes import Plan
-from storyflow.plan.pinning import branch_point, held_take
+from storyflow.planning.estimate import Quote, predict, quote_of
+from storyflow.planning.nodes import Plan
+from storyflow.planning.pinning import branch_point, held_take
 from storyflow.run import Run
 from storyflow.store.folder import Store
 from storyflow.storyboard import load as storyboards

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from storyflow.claim import claimed
 from storyflow.cluster import Cluster
-from storyflow.cut.assemble import CutReport
-from storyflow.cut.cut import cut_film
-from storyflow.cut.manifest import make_manifest, missing_shots, write_manifest
+from storyflow.cutting.assemble import CutReport
+from storyflow.cutting.cut import cut_film
+from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
 from storyflow.errors import UnsupportedError
 from storyflow.events import Event, Notice, Planned, Result
 from storyflow.farm.lookup import look_up
@@ -21,9 +21,9 @@ from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
-from storyflow.plan.estimate import predict, totals
-from storyflow.plan.nodes import Plan
-from storyflow.plan.planner import make_plan, unsupported
+from storyflow.planning.estimate import predict, totals
+from storyflow.planning.nodes import Plan
+from storyflow.planning.planner import make_plan, unsupported
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
 from storyflow.store.folder import Store

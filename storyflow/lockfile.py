@@ -20,7 +20,7 @@ from storyflow.locktext import lock_text
 from storyflow.seeds import shot_seed
 
 if TYPE_CHECKING:
-    from storyflow.plan.nodes import Plan, PlannedTake
+    from storyflow.planning.nodes import Plan, PlannedTake
     from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
 
 MAX_BYTES = 64_000_000

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from storyflow.plan.estimate import PlanRow, Quote
+from storyflow.planning.estimate import PlanRow, Quote
 
 PIPED_WIDTH = 120
 """Columns where the output is not a terminal."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storyflow.plan.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs
+from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs
 from storyflow.renderer import SegmentSpec
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.clip import ClipWriter

@@ -14,8 +14,8 @@ from storyflow.events import Event
 from storyflow.farm.pools import open_pool
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.pipeline import Profile
-from storyflow.plan.keys import segment_recipe
-from storyflow.plan.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs, Span
+from storyflow.planning.keys import segment_recipe
+from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs, Span
 from storyflow.renderer import Cost, History, ModelKind, SegmentSpec, Sink
 from storyflow.slate import SlateRenderer, make_label
 from storyflow.store.folder import Store

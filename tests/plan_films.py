@@ -9,8 +9,8 @@ from storyflow.forcing.lattice import ForcingLattice
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows
 from storyflow.pipeline import ModelSection, Profile, WindowsSection
-from storyflow.plan.nodes import Plan, PlannedTake
-from storyflow.plan.planner import make_plan
+from storyflow.planning.nodes import Plan, PlannedTake
+from storyflow.planning.planner import make_plan
 from storyflow.renderer import Cost, ModelKind, Renderer
 from storyflow.storyboard.load import parse
 from storyflow.storyboard.resolve import resolve

@@ -15,12 +15,12 @@ import pytest
 from cutting import SIZE, Sketch, drawn, plan_of, render
 from numpy.typing import NDArray
 
-from storyflow.cut.assemble import CutReport
-from storyflow.cut.cut import cut_film
-from storyflow.cut.masters import master
+from storyflow.cutting.assemble import CutReport
+from storyflow.cutting.cut import cut_film
+from storyflow.cutting.masters import master
 from storyflow.errors import CutError, DamagedError, StoreError
 from storyflow.pipeline import DeliverSection
-from storyflow.plan.nodes import Plan
+from storyflow.planning.nodes import Plan
 from storyflow.store.artifacts import Artifact
 from storyflow.store.clip import ClipWriter, iter_clip
 from storyflow.store.folder import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cutting import Sketch, plan_of, render
 
-from storyflow.cut.cut import cut_film
-from storyflow.cut.manifest import (
+from storyflow.cutting.cut import cut_film
+from storyflow.cutting.manifest import (
     Manifest,
     make_manifest,
     missing_shots,

@@ -14,9 +14,9 @@ import pytest
 from cutting import SIZE, drawn
 from numpy.typing import NDArray
 
-from storyflow.cut.assemble import CutReport, assemble, check_film
-from storyflow.cut.card import missing_card
-from storyflow.cut.pictures import Footage, MasterError, Missing, enlarge
+from storyflow.cutting.assemble import CutReport, assemble, check_film
+from storyflow.cutting.card import missing_card
+from storyflow.cutting.pictures import Footage, MasterError, Missing, enlarge
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.store.clip import ClipWriter, iter_clip

@@ -40,7 +40,7 @@ from storyflow.events import (
 )
 from storyflow.farm.pools import open_pool, worker_price
 from storyflow.farm.render import render_plan
-from storyflow.plan.nodes import Plan
+from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, LATENTS, Artifact
 from storyflow.store.clip import ClipWriter, read_clip

@@ -12,8 +12,8 @@ from storyflow.errors import ModelError, ProfileError
 from storyflow.kinds import RANDOM_WEIGHTS, kind_of
 from storyflow.lockfile import branch_take, hold
 from storyflow.pipeline import load_profile
-from storyflow.plan.estimate import plan_rows, predict, quote_of, totals
-from storyflow.plan.pinning import held_take
+from storyflow.planning.estimate import plan_rows, predict, quote_of, totals
+from storyflow.planning.pinning import held_take
 from storyflow.renderer import ModelKind
 
 STORY = """

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from storyflow.plan import keys
-from storyflow.plan.keys import (
+from storyflow.planning import keys
+from storyflow.planning.keys import (
     history_digest,
     prompt_key,
     prompt_recipe,
     segment_key,
     segment_recipe,
 )
-from storyflow.plan.nodes import Condition, SegmentInputs, Span
+from storyflow.planning.nodes import Condition, SegmentInputs, Span
 from storyflow.renderer import SegmentSpec
 from storyflow.seeds import segment_seed, shot_seed
 

@@ -18,8 +18,8 @@ from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import choose_take, pin, pin_windows
 from storyflow.pipeline import load_profile
-from storyflow.plan.nodes import Plan
-from storyflow.plan.planner import make_plan, unsupported
+from storyflow.planning.nodes import Plan
+from storyflow.planning.planner import make_plan, unsupported
 from storyflow.settings import names
 from storyflow.timing import Size
 
@@ -417,7 +417,7 @@ def test_shipped_storyboards_plan_on_every_shipped_profile(board: str, name: str
 
 def test_planning_imports_no_torch_and_no_ray() -> None:
     code = (
-        "import sys, storyflow.kinds, storyflow.plan.planner, storyflow.plan.estimate\n"
+        "import sys, storyflow.kinds, storyflow.planning.planner, storyflow.planning.estimate\n"
         "from storyflow.pipeline import load_profile\n"
         "storyflow.kinds.kind_of(load_profile('toybox')[1])\n"
         "print([m for m in ('torch', 'ray', 'vllm', 'diffusers') if m in sys.modules])"

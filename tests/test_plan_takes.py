@@ -10,8 +10,8 @@ from plan_films import film, new_segments, planned, recipes, rendered
 from storyflow.errors import InputError, StoryboardError
 from storyflow.lock import Lock
 from storyflow.lockfile import branch_take, choose_take, hold, pin, unhold
-from storyflow.plan.nodes import Plan
-from storyflow.plan.pinning import branch_point, held_take
+from storyflow.planning.nodes import Plan
+from storyflow.planning.pinning import branch_point, held_take
 
 STORY = """
 film: Takes

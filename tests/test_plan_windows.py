@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from storyflow.forcing.lattice import ForcingLattice
-from storyflow.plan.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
-from storyflow.plan.windows import NoWindows, Windows
+from storyflow.planning.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
+from storyflow.planning.windows import NoWindows, Windows
 
 
 def cost(window: int) -> float:

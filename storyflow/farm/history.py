@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storyflow.farm.jobs import StoredSpan
-from storyflow.plan.nodes import Segment
+from storyflow.planning.nodes import Segment
 from storyflow.store.artifacts import Artifact
 
 

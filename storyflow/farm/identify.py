@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from storyflow.farm.history import locate
 from storyflow.farm.jobs import StoredSpan
-from storyflow.plan.keys import history_digest, key_inputs, segment_key
-from storyflow.plan.nodes import Plan, Segment
+from storyflow.planning.keys import history_digest, key_inputs, segment_key
+from storyflow.planning.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
 

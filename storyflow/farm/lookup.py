@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from graphlib import TopologicalSorter
 
 from storyflow.farm.identify import history_grid, identify
-from storyflow.plan.keys import prompt_key
-from storyflow.plan.nodes import Plan
+from storyflow.planning.keys import prompt_key
+from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
 from storyflow.store.folder import Store

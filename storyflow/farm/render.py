@@ -39,8 +39,8 @@ from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
 from storyflow.farm.pools import Farm, WorkerPool
 from storyflow.farm.progress import telling_steps
 from storyflow.farm.retries import WorkerDied
-from storyflow.plan.keys import canonical, prompt_key
-from storyflow.plan.nodes import Plan, Segment
+from storyflow.planning.keys import canonical, prompt_key
+from storyflow.planning.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.folder import Store

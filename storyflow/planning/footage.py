@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storyflow.plan.nodes import Segment, Span
+from storyflow.planning.nodes import Segment, Span
 
 
 @dataclass(frozen=True)

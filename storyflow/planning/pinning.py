@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from storyflow.errors import InputError
 from storyflow.lock import Held
-from storyflow.plan.facts import facts_of
-from storyflow.plan.nodes import Plan, PlannedTake
+from storyflow.planning.facts import facts_of
+from storyflow.planning.nodes import Plan, PlannedTake
 
 
 def held_take(plan: Plan, shot: str, keys: Mapping[str, str]) -> Held:

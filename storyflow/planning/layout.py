@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from storyflow.plan.windows import NoWindows, Windows
+from storyflow.planning.windows import NoWindows, Windows
 
 
 class BeatTooShort(ValueError):

@@ -24,7 +24,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from storyflow.plan.nodes import SegmentInputs, Span
+from storyflow.planning.nodes import SegmentInputs, Span
 from storyflow.seeds import segment_seed, shot_seed
 
 __all__ = [

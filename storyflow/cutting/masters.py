@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storyflow.cut.aside import written_aside
+from storyflow.cutting.aside import written_aside
 from storyflow.errors import CutError
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.clip import ClipWriter, iter_clip, mov_options, ticks, timescale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from storyflow.plan.nodes import SegmentInputs, Span
+from storyflow.planning.nodes import SegmentInputs, Span
 from storyflow.storyboard.resolved import ResolvedShot
 
 Facts = tuple[tuple[str, str], ...]

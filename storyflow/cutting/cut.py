@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from storyflow.cut.aside import remove
-from storyflow.cut.assemble import CutReport, assemble
-from storyflow.cut.masters import master
-from storyflow.cut.pictures import Entry, Footage, MasterError, Missing
+from storyflow.cutting.aside import remove
+from storyflow.cutting.assemble import CutReport, assemble
+from storyflow.cutting.masters import master
+from storyflow.cutting.pictures import Entry, Footage, MasterError, Missing
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
-from storyflow.plan.nodes import CutEntry, Plan, PlannedTake
+from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
 from storyflow.store.artifacts import Artifact
 from storyflow.store.folder import Store
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from storyflow.cut.card import missing_card
+from storyflow.cutting.card import missing_card
 from storyflow.errors import CutError, DamagedError
 from storyflow.store.clip import iter_clip
 from storyflow.store.hashing import array_hash

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from storyflow.errors import Problem
 from storyflow.lock import Held, LockedShot, LockedTake
 from storyflow.lockfile import planned_takes
-from storyflow.plan.facts import changed, facts_of
-from storyflow.plan.footage import Footage
-from storyflow.plan.keys import segment_recipe
-from storyflow.plan.layout import Layout, Needs
-from storyflow.plan.legality import count, fault, notice
-from storyflow.plan.nodes import Condition, PlannedTake, Segment, SegmentInputs, Span
+from storyflow.planning.facts import changed, facts_of
+from storyflow.planning.footage import Footage
+from storyflow.planning.keys import segment_recipe
+from storyflow.planning.layout import Layout, Needs
+from storyflow.planning.legality import count, fault, notice
+from storyflow.planning.nodes import Condition, PlannedTake, Segment, SegmentInputs, Span
 from storyflow.renderer import ModelKind, SegmentSpec
 from storyflow.seeds import segment_seed
 from storyflow.slate import make_label

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 
-from storyflow.plan.nodes import Plan, PlannedTake, Segment
+from storyflow.planning.nodes import Plan, PlannedTake, Segment
 from storyflow.storyboard.resolved import Mode
 from storyflow.timing import nominal
 

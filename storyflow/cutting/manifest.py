@@ -16,11 +16,11 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from storyflow.cut.aside import written_aside
-from storyflow.cut.assemble import CutReport
+from storyflow.cutting.aside import written_aside
+from storyflow.cutting.assemble import CutReport
 from storyflow.errors import InputError
 from storyflow.events import ShotFailed
-from storyflow.plan.nodes import CutEntry, Plan, PlannedTake, Segment
+from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment
 from storyflow.store.artifacts import Artifact
 from storyflow.timing import timecode
 

@@ -14,12 +14,12 @@ from storyflow.errors import Problem, StoryboardError
 from storyflow.lock import Lock, LockedShot
 from storyflow.lockfile import chosen_take, pin
 from storyflow.pipeline import Profile
-from storyflow.plan.footage import Footage
-from storyflow.plan.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
-from storyflow.plan.legality import check_pipeline, count, fault, notice
-from storyflow.plan.nodes import Condition, CutEntry, Plan, PlannedTake, Span
-from storyflow.plan.takes import Script, ShotPlan, Takes
-from storyflow.plan.windows import Windows
+from storyflow.planning.footage import Footage
+from storyflow.planning.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
+from storyflow.planning.legality import check_pipeline, count, fault, notice
+from storyflow.planning.nodes import Condition, CutEntry, Plan, PlannedTake, Span
+from storyflow.planning.takes import Script, ShotPlan, Takes
+from storyflow.planning.windows import Windows
 from storyflow.prompts.describe import prompt_for
 from storyflow.prompts.negative import negative
 from storyflow.renderer import ModelKind

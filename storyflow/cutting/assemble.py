@@ -13,8 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storyflow.cut.aside import written_aside
-from storyflow.cut.pictures import Entry, Footage, Missing, delivered_size, film_pictures
+from storyflow.cutting.aside import written_aside
+from storyflow.cutting.pictures import Entry, Footage, Missing, delivered_size, film_pictures
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.store.clip import mov_options, ticks

@@ -1,0 +1,90 @@
+"""Whole films on a real local Ray: the same bytes as in one process, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from films import SMALL, Studio
+
+from storyflow.events import WorkerLost
+from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """A running Ray, so that each film does not start its own."""
+    for name, value in LOCAL_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    ray = pytest.importorskip("ray")
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def studio(tmp_path: Path, local_ray: None) -> Studio:
+    studio = Studio(tmp_path)
+    studio.options["address"] = "local"
+    studio.options["workers"] = 2
+    return studio
+
+
+def test_a_killed_worker_costs_one_segment_and_no_byte(studio: Studio, tmp_path: Path) -> None:
+    undisturbed = studio.render(
+        address="in-process", workers=1, store=tmp_path / "other", out=tmp_path / "undisturbed"
+    )
+    disturbed = studio.render(settings=(*SMALL, "slate.die={1B/2: 1}"))
+    lost = [e for e in disturbed.events if isinstance(e, WorkerLost)]
+    assert [e.segment for e in lost] == ["1B/2"]
+    assert disturbed.result.complete
+    assert disturbed.names == undisturbed.names
+    assert disturbed.sha256 == undisturbed.sha256
+
+
+def test_a_worker_that_always_dies_on_a_segment_costs_its_shot_only(studio: Studio) -> None:
+    made = studio.render(settings=(*SMALL, "slate.die={1B/2: -1}"))
+    assert made.result.exit_code == 3
+    assert made.names == ("1A/1", "1B/1")
+    assert [failure.segment for failure in made.result.failures] == ["1B/2"]
+
+
+def test_one_worker_or_two_make_the_same_film_with_the_model(
+    tmp_path: Path, local_ray: None
+) -> None:
+    """Real networks: every worker has the threads that the cluster file pins."""
+    text = """\
+film: Two
+shots:
+- {id: 1A, dur: 1.5s, do: a red circle rolls}
+- {id: 1B, dur: 1s, from: prev, do: it rests}
+- {id: 1C, dur: 1s, do: a blue star hops}
+"""
+    films = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        studio = Studio(folder, text)
+        studio.options |= {
+            "pipeline": "toybox",
+            "settings": ("forcing.steps=2", "windows.floor=21"),
+            "address": "local",
+            "workers": workers,
+        }
+        films.append(studio.render())
+    one, two = films
+    assert one.names == two.names == ("1A/1", "1B/1", "1C/1")
+    assert one.sha256 == two.sha256
+    used = {s["worker"] for shot in two.manifest["shots"] for s in shot["segments"]}
+    assert len(used) == 2
