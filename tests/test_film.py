@@ -72,6 +72,17 @@ def test_an_edit_renders_what_depends_on_it_and_nothing_else(
     assert studio.render().names == rendered
 
 
+def test_equal_history_stops_the_wave_and_the_plan_learns_it(tmp_path: Path) -> None:
+    """Slate draws the same for every seed, so a new seed renders 1A again and 1B is found."""
+    text = "film: F\nshots:\n- {id: 1A, dur: 2s, do: a}\n- {id: 1B, from: prev, dur: 2s, do: b}\n"
+    studio = Studio(tmp_path, text)
+    studio.render()
+    studio.edit("id: 1A,", "id: 1A, seed: 5,")
+    assert storyflow.quote(studio.file, **studio.options).totals.render == 2
+    assert studio.render().names == ("1A/1",)
+    assert storyflow.quote(studio.file, **studio.options).totals.render == 0
+
+
 def test_moving_a_shot_renders_nothing(studio: Studio) -> None:
     studio.render()
     line = "- {id: 1A, dur: 4s, do: a red circle rolls}\n"
@@ -212,7 +223,7 @@ def test_a_broken_storyboard_is_refused_by_every_verb(studio: Studio) -> None:
     for verb in (storyflow.plan, storyflow.quote, storyflow.render, storyflow.cut):
         with pytest.raises(StoryboardError, match=r"film\.yaml:3"):
             verb(studio.file, **studio.options)
-    assert [p.line for p in storyflow.check(studio.file)] == [3]
+    assert [p.line for p in storyflow.check(studio.file)] == [3, 7]
 
 
 def test_a_folder_that_can_not_be_made_is_one_clear_error(studio: Studio) -> None:

@@ -272,6 +272,7 @@ class _Segments(_Stage):
         self.keys[task] = found.key
         artifact = await film.stored(found.key)
         if artifact is not None:
+            film.store.remember(task, found.key)
             return Reuse(Rendered(artifact, adopted=True))
         return Do(
             SegmentJob(

@@ -79,7 +79,7 @@ class Store:
             with suppress(StoreError):
                 self._set_aside(folder, artifact)
             return None
-        self._index(artifact)
+        self.remember(artifact.recipe, artifact.key)
         return artifact
 
     def commit(
@@ -124,7 +124,7 @@ class Store:
         # A second turn is needed only when the winner of a race turns out to be damaged.
         for _ in range(3):
             if self._publish(artifact):
-                self._index(artifact)
+                self.remember(artifact.recipe, artifact.key)
                 return artifact
             adopted = self.find(key)
             if adopted is not None:
@@ -300,27 +300,26 @@ class Store:
             sync_folder(folder.parent)
         return True
 
-    def _index(self, artifact: Artifact) -> None:
-        """Add the recipe's index entry if it is missing; a store that can't be written may lack it.
+    def remember(self, recipe: str, key: str) -> None:
+        """Index an artifact under a recipe, if it isn't already: planning will expect to reuse it.
 
-        The entry is only a hint for planning, so reading a store never fails for its sake.
+        An artifact is found under another recipe than its own where an edit upstream came to the
+        same pixels. The entry is only a hint, so a store that can't be written may lack it.
         """
-        entry = self._entry(artifact)
+        shelf = self.root / "recipes" / _checked(recipe)[:2]
+        entry = shelf / f"{recipe}.{_checked(key)}"
         with suppress(OSError):
             if not entry.exists():
-                entry.parent.mkdir(parents=True, exist_ok=True)
+                shelf.mkdir(parents=True, exist_ok=True)
                 entry.touch()
 
-    def _entry(self, artifact: Artifact) -> Path:
-        shelf = self.root / "recipes" / _checked(artifact.recipe)[:2]
-        return shelf / f"{artifact.recipe}.{artifact.key}"
-
     def _set_aside(self, path: Path, artifact: Artifact | None) -> None:
-        """Move a blob or an artifact's folder into `damaged/`, with its index entry removed."""
+        """Move a blob or an artifact's folder into `damaged/`, with its index entries removed."""
         damaged = self.root / "damaged"
         with telling("set aside a damaged artifact in", self.root):
             if artifact is not None:
-                self._entry(artifact).unlink(missing_ok=True)
+                for entry in (self.root / "recipes").glob(f"*/*.{artifact.key}"):
+                    entry.unlink(missing_ok=True)
             with suppress(FileNotFoundError):
                 damaged.mkdir(exist_ok=True)
                 os.rename(path, damaged / f"{path.name}.{secrets.token_hex(4)}")
