@@ -22,13 +22,14 @@ def store(path: Path, step: int, model: Any, optimizer: Any, **extra: Any) -> No
     os.replace(path.with_suffix(".new"), path)
 
 
-def restore(path: Path, model: Any, optimizer: Any) -> int:
-    """Load a checkpoint into a model and its optimizer; the step it goes on at, 0 for none."""
+def restore(path: Path, model: Any, optimizer: Any = None) -> int:
+    """Load a checkpoint into a model (and its optimizer); the step it goes on at, 0 for none."""
     if not path.exists():
         return 0
     data = torch.load(path, weights_only=True)
     model.load_state_dict(data["model"])
-    optimizer.load_state_dict(data["optimizer"])
+    if optimizer is not None:
+        optimizer.load_state_dict(data["optimizer"])
     return int(data["step"])
 
 

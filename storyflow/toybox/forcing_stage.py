@@ -28,22 +28,26 @@ HISTORY = 5
 """Latent frames of history: 17 frames."""
 
 _RNG = np.random.Generator
+Shape = tuple[int, int, float]
 
 
 @dataclass(frozen=True)
 class ForcingPlan:
     """How long and on what.
 
-    `shapes` are (latent frames, batch, share of the steps); `shift` bends the training's noise
-    levels towards more noise, as the sampler's does; the rate falls to zero over the last `cool`
-    steps.
+    `shapes` are (latent frames, batch, share of the steps), `late_shapes` those from step `late`
+    on: short windows teach what things look like at a third of the price. `shift` bends the
+    training's noise levels towards more noise, as the sampler's does; the rate falls to zero over
+    the last `cool` steps.
     """
 
     steps: int = 12000
-    shapes: tuple[tuple[int, int, float], ...] = ((7, 8, 0.45), (13, 4, 0.35), (25, 2, 0.2))
+    shapes: tuple[Shape, ...] = ((3, 12, 0.7), (7, 6, 0.3))
+    late_shapes: tuple[Shape, ...] = ((7, 8, 0.5), (13, 4, 0.3), (25, 2, 0.2))
+    late: int = 800
     shift: float = 3.0
     rate: float = 1e-3
-    warm: int = 200
+    warm: int = 100
     cool: int = 2000
     average: float = 0.999
     seed: int = 2
@@ -109,7 +113,7 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.plan.seed, step])
-        shapes = self.plan.shapes
+        shapes = self.plan.shapes if step < self.plan.late else self.plan.late_shapes
         frames, size, _ = shapes[int(rng.choice(len(shapes), p=[s[2] for s in shapes]))]
         chosen: list[np.ndarray[Any, Any]] = []
         rows, priors, texts = [], [], []
@@ -119,7 +123,7 @@ class Batches:
             if length < frames or (item.window.kind == "turn" and frames < 9):
                 continue
             latents = item.latents[:, :frames]
-            prior = _prior(item, rng)
+            prior = _prior(item, frames, rng)
             ended = frames == length and rng.random() < 0.08
             if ended:
                 latents = np.concatenate([latents[:, :-1], item.last], axis=1)
@@ -178,13 +182,14 @@ class Batches:
         )
 
 
-def _prior(item: Encoded, rng: _RNG) -> int:
+def _prior(item: Encoded, frames: int, rng: _RNG) -> int:
     """How many latent frames are history: a fresh window has none or its first frame."""
+    most = HISTORY if frames > HISTORY else 1
     if item.window.kind == "turn":
         return HISTORY
     if item.window.kind == "going":
-        return HISTORY if rng.random() < 0.85 else 1
-    return 0 if rng.random() < 0.8 else (1 if rng.random() < 0.5 else HISTORY)
+        return most if rng.random() < 0.85 else 1
+    return 0 if rng.random() < 0.8 else (1 if rng.random() < 0.5 else most)
 
 
 class Trainer:
@@ -199,6 +204,7 @@ class Trainer:
             [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
             lr=plan.rate,
             betas=(0.9, 0.98),
+            foreach=True,
         )
 
     def rate(self, step: int) -> float:
@@ -235,13 +241,23 @@ class Trainer:
         return first
 
 
-def train(plan: ForcingPlan, data: LatentSet, work: Path, *, refresh: int = 0) -> Networks:
+def train(
+    plan: ForcingPlan,
+    data: LatentSet,
+    work: Path,
+    *,
+    start: architecture.Components | None = None,
+    refresh: int = 0,
+) -> Networks:
     """Train (or go on training) in `work`; returns the averaged networks.
 
-    With `refresh` the data is read anew every so many steps, while it is still being made.
+    With `start` from those weights, else from random ones. With `refresh` the data is read anew
+    every so many steps, while it is still being made.
     """
-    built = architecture.build(plan.seed)
-    networks = prepare(Networks(built.transformer, built.text_encoder), plan.seed)
+    built = start or architecture.build(plan.seed)
+    networks = Networks(built.transformer, built.text_encoder)
+    if start is None:
+        prepare(networks, plan.seed)
     trainer = Trainer(plan, networks)
     first = trainer.restore(work / "forcing.pt")
     batches = Batches(data, plan, built.tokenizer)
@@ -254,6 +270,6 @@ def train(plan: ForcingPlan, data: LatentSet, work: Path, *, refresh: int = 0) -
         if (step + 1) % 50 == 0:
             log.write(step + 1, f"{np.mean(losses):.5f}", len(data.items), trainer.rate(step))
             losses.clear()
-        if (step + 1) % 500 == 0 or step + 1 == plan.steps:
+        if (step + 1) % 100 == 0 or step + 1 == plan.steps:
             trainer.store(work / "forcing.pt", step + 1)
     return trainer.average

@@ -59,10 +59,10 @@ def read(clip: Clip) -> Reading:
     camera = camera_of(clip, labels)
     place, light = place_of(clip, labels)
     names = _present(labels)
-    tracks = [_track(labels == tuple(COLOURS).index(name)) for name in names]
+    masks = [_held(labels == tuple(COLOURS).index(name)) for name in names]
+    tracks = [_track(mask) for mask in masks]
     figures = []
-    for i, name in enumerate(names):
-        mask = labels == tuple(COLOURS).index(name)
+    for i, (name, mask) in enumerate(zip(names, masks, strict=True)):
         others = [track for j, track in enumerate(tracks) if j != i]
         action = action_of(tracks[i], others, camera)
         figures.append(SeenFigure(name, shape_of(mask), action, *tracks[i]))
@@ -93,6 +93,19 @@ def _present(labels: NDArray[np.int8]) -> list[str]:
         for rank, i in enumerate(order)
         if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.12 * usual[order[0]])
     ]
+
+
+def _held(mask: Mask) -> Mask:
+    """The mask without what is far from most of it: soft edges of another figure, say."""
+    held = mask.copy()
+    for frame in held:
+        rows, columns = np.nonzero(frame)
+        if len(rows):
+            limit = 1.45 * np.sqrt(len(rows)) + 1
+            far = np.abs(rows - np.median(rows)) > limit
+            far |= np.abs(columns - np.median(columns)) > limit
+            frame[rows[far], columns[far]] = False
+    return held
 
 
 def _track(mask: Mask) -> tuple[Numbers, Numbers, Numbers]:
@@ -332,9 +345,10 @@ def _swapped(
     both = np.flatnonzero(np.isfinite(one[0]) & np.isfinite(other[0]))
     if len(both) < 12:
         return False
-    moved = [float(np.nanmax(t[0][both]) - np.nanmin(t[0][both])) for t in (one, other)]
-    gaps = (one[0] - other[0])[both]
-    return min(moved) > 9 and gaps.min() < -3 and gaps.max() > 3
+    part = max(3, len(both) // 6)
+    before, after = both[:part], both[-part:]
+    went = [float(np.median(t[0][after]) - np.median(t[0][before])) for t in (one, other)]
+    return min(abs(w) for w in went) > 12 and went[0] * went[1] < 0
 
 
 def _speed(position: Numbers) -> float:

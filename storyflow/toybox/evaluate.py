@@ -1,0 +1,243 @@
+"""Asks a trained toybox the questions of `exam.py` and reads the answers from the pixels.
+
+`python -m storyflow.toybox.evaluate --part films --count 50`. Every part prints a few numbers and,
+with `--out`, writes a row per film. Rendering goes through storyflow's own forcing engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.renderer import ForcingRenderer
+from storyflow.forcing.text import UMT5TextEncoder
+from storyflow.renderer import History, SegmentSpec
+from storyflow.toybox import captions, measure, scenes, world
+from storyflow.toybox.exam import Question, questions
+
+Clip = NDArray[np.uint8]
+PARTS = ("measure", "films", "chains", "turns")
+TURNED_WITHIN = 12
+"""Frames after a beat's start by which a figure must have turned."""
+
+
+class _Frames:
+    """A sink that keeps the frames."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Clip] = []
+
+    def frames(self, chunk: Clip) -> None:
+        self.chunks.append(chunk)
+
+    def latents(self, chunk: NDArray[np.float32]) -> None:
+        pass
+
+    def step(self, done: int, total: int) -> None:
+        pass
+
+
+class Studio:
+    """Renders chains of segments with one loaded model."""
+
+    def __init__(self, config: ForcingConfig) -> None:
+        self.config = config
+        self.text = UMT5TextEncoder(config)
+        self.renderer = ForcingRenderer(config)
+        self.negative = self.text.encode("")
+
+    def chain(self, prompts: list[str], seed: int) -> Clip:
+        """One segment per prompt, each continuing the last: uint8 [97 + 80k, 64, 96, 3]."""
+        film = np.zeros((0, world.HEIGHT, world.WIDTH, 3), np.uint8)
+        for number, prompt in enumerate(prompts):
+            overlap = self.config.overlap if number else 0
+            spec = SegmentSpec(
+                world.WIDTH, world.HEIGHT, self.config.window, overlap, seed + 7919 * number
+            )
+            history = History(film[-overlap:].copy()) if number else None
+            sink = _Frames()
+            self.renderer.render(spec, self.text.encode(prompt), self.negative, history, sink)
+            film = np.concatenate([film, *sink.chunks])
+        return film
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was right about one clip; `shape` and `action` are False where nothing was seen."""
+
+    question: int
+    prompt: str
+    colour: bool
+    shape: bool
+    action: bool
+    camera: bool
+    place: bool
+    light: bool
+
+
+def mark(number: int, scene: world.Scene, prompt: str, clip: Clip) -> Answer:
+    """Compare a clip with its scene; of two figures the first counts, and both colours."""
+    seen = measure.read(clip)
+    first = scene.figures[0]
+    found = seen.of(first.colour)
+    wanted = {figure.colour for figure in scene.figures}
+    return Answer(
+        question=number,
+        prompt=prompt,
+        colour={figure.colour for figure in seen.figures} == wanted,
+        shape=found is not None and found.shape == first.shape,
+        action=found is not None and found.action == scene.actions(0)[0],
+        camera=seen.camera == scene.camera,
+        place=seen.place == scene.place,
+        light=seen.light == scene.light,
+    )
+
+
+def measured(count: int) -> Iterator[Answer]:
+    """`measure` on freshly drawn clips."""
+    for number in range(count):
+        scene = scenes.sample(7_000_000 + number)
+        yield mark(number, scene, "", world.draw(scene, 97))
+
+
+def films(studio: Studio, count: int) -> Iterator[Answer]:
+    """One-segment films of the questions."""
+    for number, asked in enumerate(questions(count)):
+        clip = studio.chain([asked.prompt], asked.seed)
+        yield mark(number, asked.scene, asked.prompt, clip)
+
+
+@dataclass(frozen=True)
+class ChainAnswer:
+    """A long shot: is the first figure still there in the last second, and how big are the steps
+    at seams compared with the steps around them (median; None where the motion is wrong)."""
+
+    question: int
+    colour: bool
+    shape: bool
+    seam: float | None
+
+
+def chains(studio: Studio, count: int, segments: int) -> Iterator[ChainAnswer]:
+    """Long shots of the questions, one prompt all along."""
+    for number, asked in enumerate(questions(count)):
+        clip = studio.chain([asked.prompt] * segments, asked.seed)
+        yield _long(number, asked, clip, studio.config)
+
+
+def _long(number: int, asked: Question, clip: Clip, config: ForcingConfig) -> ChainAnswer:
+    end = measure.read(clip[-25:])
+    figure = asked.scene.figures[0]
+    found = end.of(figure.colour)
+    start = measure.read(clip[: config.window]).of(figure.colour)
+    moves = start is not None and start.action == asked.scene.actions(0)[0]
+    moves = moves and start is not None and start.action != "rest"
+    return ChainAnswer(
+        question=number,
+        colour=found is not None,
+        shape=found is not None and found.shape == figure.shape,
+        seam=seam_ratio(clip, config) if moves else None,
+    )
+
+
+def seam_ratio(clip: Clip, config: ForcingConfig) -> float:
+    """Median over the seams of: step at the seam by the mean of the eight steps around it."""
+    steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
+    ratios = []
+    for seam in range(config.window, len(clip), config.window - config.overlap):
+        around = np.r_[steps[seam - 5 : seam - 1], steps[seam : seam + 4]]
+        ratios.append(float(steps[seam - 1] / max(around.mean(), 1e-6)))
+    return float(np.median(ratios))
+
+
+@dataclass(frozen=True)
+class TurnAnswer:
+    """A figure goes left, then right: is the turn there, and after how many frames."""
+
+    question: int
+    turned: bool
+    frames: int | None
+
+
+def turns(studio: Studio, count: int) -> Iterator[TurnAnswer]:
+    """Two-beat shots: left to right at the beat."""
+    window = studio.config.window
+    for number, asked in enumerate(questions(count)):
+        words = np.random.default_rng([number, 13])
+        prompts = [captions.prompt(_going(asked.scene, way), 0, words) for way in ("left", "right")]
+        clip = studio.chain(prompts, asked.seed)
+        found = measure.read(clip[window - 17 :]).of(asked.scene.figures[0].colour)
+        frames = None
+        if found is not None:
+            # 16 steps of history, then the new ones; a turn is the first of 8 frames to the right.
+            ahead = found.x[8:] - found.x[:-8]
+            after = np.flatnonzero(ahead[17:] > 1.0)
+            frames = int(after[0]) if len(after) else None
+        yield TurnAnswer(number, frames is not None and frames <= TURNED_WITHIN, frames)
+
+
+def _going(scene: world.Scene, way: str) -> world.Scene:
+    figure = scene.figures[0]
+    alone = world.Figure(figure.shape, figure.colour, 11.0, 60.0, 38.0)
+    turn = (world.Turn(0, (way,)),)
+    return world.Scene(scene.seed, (alone,), turn, scene.place, scene.light, "static", None)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--segments", type=int, default=10, help="of a chain")
+    parser.add_argument("--model", default="toybox", help="a Diffusers folder")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--shift", type=float, default=8.0)
+    parser.add_argument("--history-noise", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="a CSV file")
+    given = parser.parse_args(arguments)
+    answers: Iterator[Answer] | Iterator[ChainAnswer] | Iterator[TurnAnswer]
+    if given.part == "measure":
+        answers = measured(given.count)
+    else:
+        config = ForcingConfig(
+            model=given.model,
+            dtype="float32",
+            steps=given.steps,
+            guidance=given.guidance,
+            shift=given.shift,
+            history_noise=given.history_noise,
+        )
+        studio = Studio(config)
+        if given.part == "films":
+            answers = films(studio, given.count)
+        elif given.part == "chains":
+            answers = chains(studio, given.count, given.segments)
+        else:
+            answers = turns(studio, given.count)
+    _report([asdict(answer) for answer in answers], given.out)
+
+
+def _report(rows: list[dict[str, object]], out: Path | None) -> None:
+    for name in rows[0]:
+        values = [row[name] for row in rows if row[name] is not None]
+        if values and isinstance(values[0], bool):
+            print(f"{name}: {sum(map(bool, values))} of {len(values)}")
+        elif values and isinstance(values[0], float):
+            print(f"{name}: median {np.median(np.asarray(values, float)):.2f} of {len(values)}")
+    if out is not None:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

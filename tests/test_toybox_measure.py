@@ -1,0 +1,59 @@
+"""What is drawn is read back: every attribute, on clips that were never looked at before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from storyflow.toybox import measure, scenes, world
+from storyflow.toybox.measure import Reading
+from storyflow.toybox.world import Scene
+
+CLIPS = 24
+
+
+@dataclass(frozen=True)
+class Pair:
+    scene: Scene
+    seen: Reading
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    drawn = [scenes.sample(880_000 + number, test=number % 2 == 0) for number in range(CLIPS)]
+    return [Pair(scene, measure.read(world.draw(scene, 97))) for scene in drawn]
+
+
+def test_place_and_light_are_read(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        assert (pair.seen.place, pair.seen.light) == (pair.scene.place, pair.scene.light)
+
+
+def test_camera_moves_are_read(pairs: list[Pair]) -> None:
+    assert [pair.seen.camera for pair in pairs] == [pair.scene.camera for pair in pairs]
+
+
+def test_figures_are_read(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        wanted = {figure.colour: figure.shape for figure in pair.scene.figures}
+        assert {figure.colour: figure.shape for figure in pair.seen.figures} == wanted
+
+
+def test_actions_are_read(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        for figure, action in zip(pair.scene.figures, pair.scene.actions(0), strict=True):
+            found = pair.seen.of(figure.colour)
+            assert found is not None
+            assert found.action == action
+
+
+def test_noise_and_blank_pictures_have_no_figure() -> None:
+    grey = np.full((25, 64, 96, 3), 128, np.uint8)
+    assert measure.read(grey).figures == ()
+
+
+def test_psnr_is_in_decibels() -> None:
+    black = np.zeros((2, 4, 4, 3), np.uint8)
+    assert measure.psnr(black, black + 255) == pytest.approx(0.0)
