@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -209,8 +210,8 @@ def test_what_is_not_rendered_yet_is_refused_before_anything_is_written(tmp_path
 
 def test_the_keeper_is_exactly_two_minutes_on_slate(tmp_path: Path) -> None:
     """All fourteen shots; what slate stands in for is told in one line."""
-    studio = Studio(tmp_path)
-    studio.file = STORYBOARDS / "the-keeper.yaml"
+    studio = Studio(tmp_path, (STORYBOARDS / "the-keeper.yaml").read_text())
+    shutil.copytree(STORYBOARDS / "refs", tmp_path / "refs")
     made = studio.render()
     assert made.result.complete
     assert frames_in(made.result.film) == 2880
