@@ -11,7 +11,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Planned:
-    """The run knows its work: counts of segments, of those a store already has, of film frames."""
+    """The run knows its work: segments to bring about, how many of them the store has, film frames.
+
+    `flops` are the floating-point operations of what is left to render.
+    """
 
     film: str
     segments: int
@@ -87,6 +90,14 @@ class ShotFailed:
 
 
 @dataclass(frozen=True)
+class CutStarted:
+    """All segments are decided; the film of so many frames is joined, with cards for `missing`."""
+
+    frames: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Spent:
     """What a run used: worker seconds, the part of them that ended in a stored segment, money."""
 
@@ -132,5 +143,6 @@ Event = (
     | Step
     | SegmentDone
     | ShotFailed
+    | CutStarted
     | Finished
 )

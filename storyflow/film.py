@@ -13,7 +13,7 @@ from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
 from storyflow.errors import UnsupportedError
-from storyflow.events import Event, Notice, Planned, Result
+from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.lookup import look_up
 from storyflow.farm.pools import open_pool
 from storyflow.farm.render import FarmReport, render_plan
@@ -21,7 +21,7 @@ from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
-from storyflow.planning.estimate import predict, totals
+from storyflow.planning.estimate import predict
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
 from storyflow.renderer import ModelKind
@@ -79,13 +79,15 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
     with claimed(order.folder):
         store = Store(order.store)
         write_lock(order.lock_file, made.lock)
-        _announce(plan, kind, store, emit)
+        only = wanted(plan, order)
+        _announce(made, store, only, emit)
         async with open_pool(order.profile, order.cluster, store, title=plan.title) as farm:
-            report = await render_plan(plan, kind, store, farm, emit, only=wanted(plan, order))
+            report = await render_plan(plan, kind, store, farm, emit, only=only)
         artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
         # Read anew: a take may have been chosen or held while the film was rendered.
         write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
         missing = _missing(plan, artifacts, report)
+        emit(CutStarted(plan.frames, tuple(missing)))
         film = await asyncio.to_thread(
             cut_film, plan, artifacts, store, order.folder, order.profile.deliver, missing
         )
@@ -117,10 +119,14 @@ def refuse_unsupported(made: Production) -> tuple[str, ...]:
     raise UnsupportedError("\n".join(map(str, found)))
 
 
-def _announce(plan: Plan, kind: ModelKind, store: Store, emit: Emit) -> None:
-    counts = totals(plan, predict(plan, store.recipes()))
-    emit(Planned(plan.title, counts.segments, counts.reuse, plan.frames, counts.render_flops))
-    for line in (kind.notice, *map(str, plan.notices)):
+def _announce(made: Production, store: Store, only: frozenset[str] | None, emit: Emit) -> None:
+    plan = made.plan
+    segments = plan.segments if only is None else plan.with_history(only)
+    render = predict(plan, store.recipes()).render
+    flops = sum(segment.flops for segment in segments if segment.recipe in render)
+    reusable = sum(segment.recipe not in render for segment in segments)
+    emit(Planned(plan.title, len(segments), reusable, plan.frames, flops))
+    for line in (made.kind.notice, *map(str, plan.notices)):
         if line:
             emit(Notice(line))
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from storyflow.events import (
+    CutStarted,
     Event,
     Finished,
     Notice,
@@ -87,6 +88,9 @@ class _View:
             case ShotFailed(segment=name, error=error, missing=missing):
                 lost = f"; missing from the film: {', '.join(missing)}" if missing else ""
                 return f"[red]failed[/] {name}: {escape(error)}{lost}"
+            case CutStarted(frames=frames, missing=missing):
+                cards = f", cards for {', '.join(missing)}" if missing else ""
+                return f"cut    {_count(frames, 'frame')}{cards}"
             case _:
                 return None
 
@@ -98,7 +102,7 @@ class _View:
             case SegmentStarted(segment=name):
                 self.started = self.started or time.monotonic()
                 if name not in self.rows:
-                    self.rows[name] = self.progress.add_task(f"  {name}", total=None, note="")
+                    self.rows[name] = self.progress.add_task(f"  {name}", total=1, note="")
             case Step(segment=name, done=done, total=total) if name in self.rows:
                 self.progress.update(self.rows[name], completed=done, total=total)
             case SegmentDone(segment=name, reused=reused):

@@ -129,6 +129,8 @@ def test_a_film_of_objects_has_the_keys_of_the_same_film_in_yaml(studio: Studio)
 def test_some_shots_can_be_rendered_with_what_they_continue(studio: Studio) -> None:
     made = studio.render(shots=["1C"])
     assert made.names == ("1B/1", "1B/2", "1B/3", "1B/4", "1C/1")
+    (planned,) = (e for e in made.events if isinstance(e, Planned))
+    assert (planned.segments, planned.reusable) == (5, 0)
     assert made.result.exit_code == 0
     assert made.result.film is not None and made.result.film.name == "film.partial.mp4"
     assert frames_in(made.result.film) == 360

@@ -87,7 +87,8 @@ async def render_plan(
     FarmError when store or workers break down, ModelError when the model can't be loaded; what was
     finished until then is in the store. Cancelling stops at once.
     """
-    segments = _wanted(plan, only)
+    wanted = plan.segments if only is None else plan.with_history(only)
+    segments = {segment.recipe: segment for segment in wanted}
     film = _Film(plan, kind, store, emit, segments)
     spent = [Spent(0.0, 0.0)]
     if kind.embeds_prompts:
@@ -102,21 +103,6 @@ async def render_plan(
         missing=film.missing(film.lost),
         spent=_sum(spent, farm.price),
     )
-
-
-def _wanted(plan: Plan, only: frozenset[str] | None) -> dict[str, Segment]:
-    """By recipe, in plan order, with everything that the wanted ones continue."""
-    every = {segment.recipe: segment for segment in plan.segments}
-    if only is None:
-        return every
-    chosen: set[str] = set()
-    todo = [recipe for recipe in every if recipe in only]
-    while todo:
-        recipe = todo.pop()
-        if recipe not in chosen:
-            chosen.add(recipe)
-            todo += every[recipe].parents
-    return {recipe: segment for recipe, segment in every.items() if recipe in chosen}
 
 
 def _sum(parts: Iterable[Spent], price: float | None) -> Spent:

@@ -7,6 +7,7 @@ node, so takes that share their beginning share its segments.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -152,6 +153,18 @@ class Plan:
             for segment in take.segments:
                 unique.setdefault(segment.recipe, segment)
         return tuple(unique.values())
+
+    def with_history(self, recipes: Collection[str]) -> tuple[Segment, ...]:
+        """The segments of these recipes and all that they continue, in the plan's order."""
+        every = {segment.recipe: segment for segment in self.segments}
+        found: set[str] = set()
+        pending = [recipe for recipe in every if recipe in recipes]
+        while pending:
+            recipe = pending.pop()
+            if recipe not in found:
+                found.add(recipe)
+                pending += every[recipe].parents
+        return tuple(segment for recipe, segment in every.items() if recipe in found)
 
     @property
     def frames(self) -> int:
