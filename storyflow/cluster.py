@@ -29,8 +29,12 @@ class WorkersSection(Strict):
         description="CPU threads of one worker. Fixed, so that one worker or many make the same "
         "film, bit for bit.",
     )
-    gpus: float = Field(
-        default=0.0, ge=0.0, le=64.0, description="Accelerators that one worker holds."
+    gpus: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=64.0,
+        description="Accelerators that one worker holds. Without: one, where any machine has some "
+        "and the model is more than a toy; else none.",
     )
     accelerator: str | None = Field(
         default=None, description="Ray's accelerator type to place workers on, such as H100."

@@ -106,6 +106,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         notice=RANDOM_WEIGHTS if source.random else None,
         encoder=f"{weights} {config.dtype}",
         reads_negative=config.guided,
+        wants_gpu=model.id != "toybox",
     )
 
 

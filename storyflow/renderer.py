@@ -133,6 +133,7 @@ class ModelKind:
     as JSON-able values for keys. `embeds_prompts` says whether prompts go through a text encoder,
     `encoder` which (weights and dtype, for the keys of prompts; empty where there is none);
     `reads_negative` is False where guidance is off, so that a negative prompt changes nothing;
+    `wants_gpu` says whether a worker takes a GPU where there is one and the operator is silent;
     `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes the
     window in frames. `notice` is one line to tell the user about the weights in use, or None.
     """
@@ -150,3 +151,4 @@ class ModelKind:
     notice: str | None = None
     encoder: str = ""
     reads_negative: bool = True
+    wants_gpu: bool = False

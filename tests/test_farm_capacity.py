@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from storyflow.farm.capacity import Machine, Need, capacity, describe
+from storyflow.cluster import WorkersSection
+from storyflow.farm.capacity import Machine, Need, capacity, describe, need_of
 
 H100 = Machine(64, 8, frozenset({"H100"}))
 LAPTOP = Machine(2)
@@ -36,3 +37,20 @@ def test_needs_and_machines_are_told_in_words() -> None:
         "2 machines with 64 CPUs and 8 GPUs (H100), 1 machine with 2 CPUs"
     )
     assert describe([]) == "no machine"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "machine", "wants_gpu", "held"),
+    [
+        (None, LAPTOP, True, 0),
+        (None, H100, True, 1),
+        (None, H100, False, 0),
+        (0, H100, True, 0),
+        (2, LAPTOP, False, 2),
+    ],
+)
+def test_a_silent_operator_gets_a_gpu_where_it_helps(
+    gpus: float | None, machine: Machine, wants_gpu: bool, held: float
+) -> None:
+    workers = WorkersSection(gpus=gpus, threads=3)
+    assert need_of(workers, [machine], wants_gpu=wants_gpu) == Need(3, held)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from storyflow.cluster import WorkersSection
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -33,6 +35,14 @@ class Need:
         elif self.accelerator:
             parts.append(f"a machine with {self.accelerator}")
         return " and ".join(parts)
+
+
+def need_of(workers: WorkersSection, machines: Sequence[Machine], *, wants_gpu: bool) -> Need:
+    """What one worker is to hold: what the cluster file says or, silent, a GPU if it helps."""
+    gpus = workers.gpus
+    if gpus is None:
+        gpus = 1.0 if wants_gpu and any(machine.gpus >= 1 for machine in machines) else 0.0
+    return Need(workers.threads, gpus, workers.accelerator)
 
 
 def room(machine: Machine, need: Need) -> int:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from storyflow.cluster import Cluster, WorkersSection
 from storyflow.errors import FarmError
-from storyflow.farm.capacity import Machine, Need, capacity, describe
+from storyflow.farm.capacity import Machine, capacity, describe, need_of
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, worker_price
 from storyflow.farm.retries import WorkerDied
@@ -90,8 +90,7 @@ class RayPool:
         self._notify = notify
         self._actors: dict[str, Any] = {}
         self._idle: set[str] = set()
-        workers = farm.cluster.workers
-        self._need = Need(workers.threads, workers.gpus, workers.accelerator)
+        self._need = need_of(farm.cluster.workers, (), wants_gpu=False)
 
     async def workers(self) -> tuple[str, ...]:
         """As many as the cluster file wants and the cluster holds; one for prompts.
@@ -99,7 +98,10 @@ class RayPool:
         Raises FarmError when not even one fits.
         """
         await self._farm.connect()
-        fitting = self._check(await _in_thread(_machines))
+        machines = await _in_thread(_machines)
+        wants_gpu = self._farm.config.model_kind().wants_gpu
+        self._need = need_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
+        fitting = self._check(machines)
         wanted = self._farm.cluster.workers.count or fitting
         if self._role == "prompt":
             return ("encoder-1",)
