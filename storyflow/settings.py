@@ -68,7 +68,8 @@ def load_settings(model: type[Settings], path: Path, overrides: Sequence[str] = 
 def _blame(problem: Problem, overrides: Sequence[str]) -> Problem:
     """A problem of an overridden value is the command line's, not the file's."""
     for text in overrides:
-        if text.partition("=")[0].strip() == problem.path:
+        target = f"{text.partition('=')[0].strip()}."
+        if target.startswith(f"{problem.path}.") or f"{problem.path}.".startswith(target):
             return replace(problem, file=f"--set {text}", line=None, column=None)
     return problem
 
