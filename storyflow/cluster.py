@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from storyflow.documents import Strict
 from storyflow.settings import find_named, load_settings
+
+
+def _address(value: str) -> str:
+    if re.fullmatch(r"local|auto|in-process|ray://[^\s/]+|[\w.-]+:\d{1,5}", value) is None:
+        raise ValueError("an address is local, auto, in-process, HOST:PORT or ray://HOST:PORT")
+    return value
 
 
 class WorkersSection(Strict):
@@ -57,10 +64,10 @@ class Cluster(Strict):
 
     storyflow: Literal[1] = Field(default=1, description="Format version.")
     about: str = Field(default="", description="One line for people.")
-    address: str = Field(
+    address: Annotated[str, AfterValidator(_address)] = Field(
         default="local",
-        description="local: a Ray of its own on this machine; auto: the running one; ray://HOST: "
-        "a remote one; in-process: no Ray at all.",
+        description="local: a Ray of its own on this machine; auto: the running one; HOST:PORT or "
+        "ray://HOST:PORT: a remote one; in-process: no Ray at all.",
     )
     store: str = Field(
         default=".storyflow/store", description="Folder of finished segments, seen by all workers."

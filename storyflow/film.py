@@ -14,8 +14,8 @@ from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
 from storyflow.errors import UnsupportedError
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
+from storyflow.farm.address import open_farm
 from storyflow.farm.lookup import look_up
-from storyflow.farm.pools import open_pool
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.kinds import kind_of
 from storyflow.lock import Lock
@@ -81,7 +81,7 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
         write_lock(order.lock_file, made.lock)
         only = wanted(plan, order)
         _announce(made, store, only, emit)
-        async with open_pool(order.profile, order.cluster, store, title=plan.title) as farm:
+        async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
             report = await render_plan(plan, kind, store, farm, emit, only=only)
         artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
         # Read anew: a take may have been chosen or held while the film was rendered.

@@ -70,7 +70,7 @@ def _blame(problem: Problem, overrides: Sequence[str]) -> Problem:
     for text in overrides:
         target = f"{text.partition('=')[0].strip()}."
         if target.startswith(f"{problem.path}.") or f"{problem.path}.".startswith(target):
-            return replace(problem, file=f"--set {text}", line=None, column=None)
+            return replace(problem, file=text.strip(), line=None, column=None)
     return problem
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from storyflow.cluster import Cluster
 from storyflow.events import Event
-from storyflow.farm.pools import open_pool
+from storyflow.farm.address import open_farm
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.pipeline import Profile
 from storyflow.planning.keys import segment_recipe
@@ -202,7 +202,7 @@ async def render(
     make = latent_kind if plan.pipeline == "latent" else slate_kind
     events = [] if events is None else events
     opened = Store(store)
-    async with open_pool(profile, where or cluster(), opened, title="test", kind=make) as farm:
+    async with open_farm(profile, where or cluster(), opened, title="test", kind=make) as farm:
         report = await render_plan(
             plan, make(profile, 1), opened, farm, events.append, only=only, poll=poll
         )

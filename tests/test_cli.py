@@ -60,6 +60,8 @@ REFUSED = [
     (("render", "film.yaml", "--cluster", "clowd"), 1, "use one of local"),
     (("render", "film.yaml", "--shots", "1A,7Q", "--pipeline", "slate"), 1, "no shot '7Q'"),
     (("render", "film.yaml", "--set", "model.id=./nowhere"), 1, "nowhere"),
+    (("render", "film.yaml", "--address", "locl"), 1, "address=locl: an address is"),
+    (("render", "film.yaml", "--workers", "-3"), 1, "workers.count"),
     (("render", "film.yaml", "--frobnicate"), 2, "frobnicate"),
     (("fly", "film.yaml"), 2, "fly"),
     (("take", "film.yaml", "1A", "7", "--pipeline", "slate"), 2, "No such option"),

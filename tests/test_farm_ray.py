@@ -24,7 +24,7 @@ from storyflow.events import (
     WorkerLost,
     WorkerReady,
 )
-from storyflow.farm.pools import open_pool
+from storyflow.farm.address import open_farm
 from storyflow.farm.render import render_plan
 from storyflow.renderer import ModelKind
 from storyflow.store.folder import Store
@@ -272,7 +272,7 @@ def test_workers_that_lack_the_code_are_told_at_once(ray: Any, tmp_path: Path) -
 
     async def main() -> None:
         store, plan = Store(tmp_path), tiny_plan(Shot("1A", ("a",)))
-        async with open_pool(slate_profile(), cluster("auto"), store, kind=Kind()) as farm:
+        async with open_farm(slate_profile(), cluster("auto"), store, kind=Kind()) as farm:
             await render_plan(plan, Kind()(None, 1), store, farm, lambda event: None)
 
     with pytest.raises(FarmError, match=r"only_on_the_driver.*same storyflow"):

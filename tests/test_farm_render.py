@@ -38,7 +38,7 @@ from storyflow.events import (
     WorkerLost,
     WorkerReady,
 )
-from storyflow.farm.pools import open_pool, worker_price
+from storyflow.farm.address import open_farm, worker_price
 from storyflow.farm.render import render_plan
 from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_run(tmp_path: Path) -> None:
     async def main() -> None:
         store = Store(tmp_path)
         plan = tiny_plan(Shot("1A", ("a",)), kind="latent")
-        async with open_pool(slate_profile(), cluster(), store, kind=kind) as farm:
+        async with open_farm(slate_profile(), cluster(), store, kind=kind) as farm:
             await render_plan(plan, kind(None, 1), store, farm, lambda event: None)
 
     with pytest.raises(ModelError, match="no such model"):

@@ -109,14 +109,14 @@ def test_set_overrides_a_field(text: str, read, value) -> None:
 
 
 BROKEN = [
-    ("forcing.steps=0", "--set forcing.steps=0"),
+    ("forcing.steps=0", "forcing.steps=0: "),
     ("forcing.steps=1000000", "less than or equal to 120"),
     ("forcing.speed=11", "unknown key 'speed'"),
     ("frame=big", "WIDTHxHEIGHT"),
     ("model.kind=slat", "did you mean 'slate'?"),
     ("model=slate", "keys and values"),
     ("steps", "section.field=value"),
-    ("forcing.steps.more=1", "--set forcing.steps.more=1: expected a whole number"),
+    ("forcing.steps.more=1", "forcing.steps.more=1: expected a whole number"),
     ("storyflow=2", "storyflow"),
 ]
 

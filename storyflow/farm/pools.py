@@ -1,21 +1,14 @@
-"""Where workers come from: this process, or Ray. Chosen by the cluster file's address."""
+"""What a farm is: it makes pools of workers. In this process (`local`) or on Ray (`on_ray`)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from storyflow.cluster import Cluster
 from storyflow.farm.borders import Pool
-from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
+from storyflow.farm.jobs import Job, Progress, Rendered, Role
 from storyflow.farm.retries import Caps
-from storyflow.pipeline import Profile
-from storyflow.renderer import ModelKind
-from storyflow.store.folder import Store
-
-IN_PROCESS = "in-process"
-"""The cluster file's address for rendering without Ray."""
 
 Notify = Callable[[str], None]
 
@@ -43,32 +36,6 @@ class Farm(Protocol):
 
     async def close(self) -> None:
         """Let go of what was started or connected."""
-
-
-@asynccontextmanager
-async def open_pool(
-    profile: Profile,
-    cluster: Cluster,
-    store: Store,
-    *,
-    title: str = "",
-    kind: Callable[[Profile, int], ModelKind] | None = None,
-) -> AsyncIterator[Farm]:
-    """The farm that the cluster file names; `title` names its workers in Ray's own tools."""
-    config = WorkerConfig(profile, str(store.root), cluster.workers.threads, kind)
-    farm: Farm
-    if cluster.address == IN_PROCESS:
-        from storyflow.farm.local import LocalFarm
-
-        farm = LocalFarm(config, cluster)
-    else:
-        from storyflow.farm.on_ray import RayFarm
-
-        farm = RayFarm(config, cluster, title)
-    try:
-        yield farm
-    finally:
-        await farm.close()
 
 
 def caps_of(cluster: Cluster) -> Caps:
