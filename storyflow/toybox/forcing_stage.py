@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from storyflow.prompts.negative import NEGATIVE
-from storyflow.toybox import architecture, captions
+from storyflow.toybox import architecture, captions, world
 from storyflow.toybox.batched import velocities
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
+from storyflow.toybox.world import Scene
 
 HISTORY = 5
 """Latent frames of history: 17 frames."""
@@ -36,33 +37,36 @@ class ForcingPlan:
     """How long and on what.
 
     `shapes` are (latent frames, batch, share of the steps), `late_shapes` those from step `late`
-    on: short windows teach what things look like at a third of the price. `shift` bends the
-    training's noise levels towards more noise, as the sampler's does; the rate falls to zero over
-    the last `cool` steps.
+    on: short windows teach what things look like at a third of the price. Where figures are, errors
+    count `figures` times, until the last `cool` steps, over which the rate falls to zero. `shift`
+    bends the training's noise levels towards more noise, as the sampler's does.
     """
 
-    steps: int = 12000
+    steps: int = 3800
     shapes: tuple[Shape, ...] = ((3, 12, 0.7), (7, 6, 0.3))
     late_shapes: tuple[Shape, ...] = ((7, 8, 0.5), (13, 4, 0.3), (25, 2, 0.2))
-    late: int = 800
+    late: int = 1400
+    figures: float = 4.0
     shift: float = 3.0
     rate: float = 1e-3
     warm: int = 100
-    cool: int = 2000
-    average: float = 0.999
+    cool: int = 800
+    average: float = 0.998
     seed: int = 2
 
 
 @dataclass(frozen=True)
 class Batch:
     """`data` [b, 16, f, 8, 12] normalised; `noisy` the model's input; `levels` int64 [b, f]
-    timesteps; `free` [b, f] 1 where the model is asked; `ids`, `lengths` the captions' tokens."""
+    timesteps; `free` [b, f] 1 where the model is asked; `weight` [b, f, 8, 12] how much errors
+    count; `ids`, `lengths` the captions' tokens."""
 
     data: Tensor
     noise: Tensor
     noisy: Tensor
     levels: Tensor
     free: Tensor
+    weight: Tensor
     ids: Tensor
     lengths: Tensor
 
@@ -81,8 +85,9 @@ class Networks(nn.Module):
         text = self.text_encoder(batch.ids, mask).last_hidden_state
         padded = architecture.TEXT_TOKENS
         said = velocities(self.transformer, batch.noisy, batch.levels, text, batch.lengths, padded)
-        error = (said - (batch.noise - batch.data)).square().mean(dim=(1, 3, 4))
-        return (error * batch.free).sum() / batch.free.sum()
+        error = (said - (batch.noise - batch.data)).square().mean(dim=1)
+        weight = batch.weight * batch.free[..., None, None]
+        return (error * weight).sum() / weight.sum()
 
 
 def prepare(networks: Networks, seed: int) -> Networks:
@@ -116,7 +121,8 @@ class Batches:
         shapes = self.plan.shapes if step < self.plan.late else self.plan.late_shapes
         frames, size, _ = shapes[int(rng.choice(len(shapes), p=[s[2] for s in shapes]))]
         chosen: list[np.ndarray[Any, Any]] = []
-        rows, priors, texts = [], [], []
+        rows, priors, texts, weights = [], [], [], []
+        figures = self.plan.figures if step < self.plan.steps - self.plan.cool else 1.0
         while len(chosen) < size:
             item = self.data.items[int(rng.integers(len(self.data.items)))]
             length = item.latents.shape[1]
@@ -131,8 +137,11 @@ class Batches:
             chosen.append(latents)
             rows.append(levels)
             priors.append(free)
-            texts.append(self._caption(item, rng))
-        return self._join(np.stack(chosen), np.stack(rows), np.stack(priors), texts, rng)
+            scene = item.window.scene()
+            texts.append(_caption(scene, item.window.said, rng))
+            weights.append(1 + (figures - 1) * _figures(scene, item.window.start, frames))
+        weight = torch.from_numpy(np.stack(weights).astype(np.float32))
+        return self._join(np.stack(chosen), np.stack(rows), np.stack(priors), weight, texts, rng)
 
     def _levels(
         self, rng: _RNG, frames: int, prior: int, ended: bool
@@ -149,21 +158,12 @@ class Batches:
             free[-1], levels[-1] = 0, 0
         return levels, free
 
-    def _caption(self, item: Encoded, rng: _RNG) -> str:
-        if rng.random() < 0.1:
-            if rng.random() < 0.6:
-                return ""
-            parts = NEGATIVE.split(", ")
-            first, last = sorted(rng.integers(0, len(parts) + 1, 2))
-            return ", ".join(parts[first:last])
-        window = item.window
-        return captions.prompt(window.scene(), window.said, rng)
-
     def _join(
         self,
         latents: np.ndarray[Any, Any],
         levels: np.ndarray[Any, Any],
         free: np.ndarray[Any, Any],
+        weight: Tensor,
         texts: list[str],
         rng: _RNG,
     ) -> Batch:
@@ -177,9 +177,36 @@ class Batches:
             noisy=data * (1 - part) + noise * part,
             levels=torch.from_numpy(levels.astype(np.int64)),
             free=torch.from_numpy(free.astype(np.float32)),
+            weight=weight,
             ids=tokens.input_ids,
             lengths=tokens.attention_mask.sum(dim=1),
         )
+
+
+def _caption(scene: Scene, said: int, rng: _RNG) -> str:
+    if rng.random() < 0.1:
+        if rng.random() < 0.6:
+            return ""
+        parts = NEGATIVE.split(", ")
+        first, last = sorted(rng.integers(0, len(parts) + 1, 2))
+        return ", ".join(parts[first:last])
+    return captions.prompt(scene, said, rng)
+
+
+def _figures(scene: Scene, start: int, latents: int) -> np.ndarray[Any, Any]:
+    """1 in the latent cells [latents, 8, 12] that a figure touches, else 0."""
+    frames = start + np.maximum(4 * np.arange(latents) - 2, 0)
+    where = world.tracks(scene, int(frames[-1]) + 1)
+    zoom = where.zoom[frames]
+    rows, columns = np.mgrid[:8, :12] * 8.0 + 4
+    touched = np.zeros((latents, 8, 12))
+    for i in range(len(scene.figures)):
+        x = world.WIDTH / 2 + (where.x[i, frames] - world.WIDTH / 2) * zoom
+        y = world.HEIGHT / 2 + (where.y[i, frames] - world.HEIGHT / 2) * zoom
+        reach = where.radius[i, frames] * zoom + 5
+        away = np.hypot(columns - x[:, None, None], rows - y[:, None, None])
+        touched[away < reach[:, None, None]] = 1
+    return touched
 
 
 def _prior(item: Encoded, frames: int, rng: _RNG) -> int:

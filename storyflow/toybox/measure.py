@@ -91,7 +91,7 @@ def _present(labels: NDArray[np.int8]) -> list[str]:
     return [
         tuple(COLOURS)[i]
         for rank, i in enumerate(order)
-        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.12 * usual[order[0]])
+        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.07 * usual[order[0]])
     ]
 
 
