@@ -120,14 +120,13 @@ class Run:
     async def _guarded(self) -> Result:
         with self._lock:
             self._loop = asyncio.get_running_loop()
-            self._task = asyncio.ensure_future(_coroutine(self._work(self._hub.emit)))
+            self._task = asyncio.ensure_future(self._begin())
             if self._cancelled.is_set():
                 self._task.cancel()
         return await self._task
 
-
-async def _coroutine(work: Awaitable[Result]) -> Result:
-    return await work
+    async def _begin(self) -> Result:
+        return await self._work(self._hub.emit)
 
 
 class _Hub:

@@ -88,3 +88,23 @@ shots:
     assert one.sha256 == two.sha256
     used = {s["worker"] for shot in two.manifest["shots"] for s in shot["segments"]}
     assert len(used) == 2
+
+
+def test_a_story_tool_makes_its_film_inside_a_ray_actor(studio: Studio) -> None:
+    """In an async actor, whose event loop goes on; its workers are actors of the same Ray."""
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Teller:
+        async def tell(self, file: Path, options: dict[str, object]) -> tuple[int, list[str]]:
+            import storyflow
+
+            run = storyflow.start(file, **options)
+            names = [type(event).__name__ async for event in run.events()]
+            return (await run.wait()).exit_code, names
+
+    teller = Teller.remote()
+    code, names = ray.get(teller.tell.remote(studio.file, dict(studio.options)))
+    ray.kill(teller)
+    assert (code, names[-1]) == (0, "Finished")
+    assert names.count("SegmentDone") == 6
