@@ -49,7 +49,8 @@ class Options(TypedDict, total=False):
 
     `pipeline` and `cluster` are shipped names or files, `settings` are `section.field=value`
     texts, `out` is the film's folder, `store` and `address` and `workers` override the cluster
-    file, `shots` limits rendering to these and what they continue.
+    file, `shots` limits rendering to these and what they continue, `allow_outside` lets references
+    lead out of the storyboard's folder.
     """
 
     pipeline: str | Path
@@ -60,6 +61,7 @@ class Options(TypedDict, total=False):
     shots: Iterable[str] | None
     address: str | None
     workers: int | None
+    allow_outside: bool
 
 
 def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
@@ -67,7 +69,7 @@ def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
 
     Raises ProfileError and ModelError, when the pipeline is at fault; never for the storyboard.
     """
-    found = storyboards.check(film)
+    found = storyboards.check(film, allow_outside=options.get("allow_outside", False))
     if any(problem.level == "error" for problem in found):
         return found
     try:
@@ -206,9 +208,10 @@ def order(
     shots: Iterable[str] | None = None,
     address: str | None = None,
     workers: int | None = None,
+    allow_outside: bool = False,
 ) -> Order:
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
-    film = _film(film)
+    film = _film(film, allow_outside=allow_outside)
     name, profile = load_profile(pipeline, settings)
     overrides = [f"address={address}"] if address is not None else []
     overrides += [f"workers.count={workers}"] if workers is not None else []
@@ -231,11 +234,12 @@ def order(
         store=Path(store if store is not None else cluster.store),
         lock_file=lock_path(Path(file)) if file else folder / "film.lock.yaml",
         shots=None if shots is None else frozenset(shots),
+        allow_outside=allow_outside,
     )
 
 
-def _film(film: Storyboard) -> Film:
-    return film if isinstance(film, Film) else load(film)
+def _film(film: Storyboard, *, allow_outside: bool = False) -> Film:
+    return film if isinstance(film, Film) else load(film, allow_outside=allow_outside)
 
 
 def _stem(file: str | None) -> str:

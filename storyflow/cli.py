@@ -46,6 +46,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text
 Address = Annotated[
     str | None, typer.Option("--address", help="local, auto, ray://HOST, or in-process.")
 ]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Let references leave the storyboard's folder.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Number of render workers.")]
 
 
@@ -75,6 +78,7 @@ def render(
     ] = None,
     address: Address = None,
     workers: Workers = None,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Render a storyboard to a film; what is already rendered is not rendered again."""
     import storyflow
@@ -89,6 +93,7 @@ def render(
         shots=[s.strip() for s in shots.split(",")] if shots is not None else None,
         address=address,
         workers=workers,
+        allow_outside=allow_outside,
     )
     _follow(run)
 
@@ -122,11 +127,13 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Storyboards.")],
     pipeline: Pipeline = "toybox",
     as_json: AsJson = False,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Check storyboards: every error at once, with its line and its cure."""
     import storyflow
 
-    found = [p for file in files for p in storyflow.check(file, pipeline=pipeline)]
+    options: storyflow.api.Options = {"pipeline": pipeline, "allow_outside": allow_outside}
+    found = [p for file in files for p in storyflow.check(file, **options)]
     errors = [p for p in found if p.level == "error"]
     if as_json:
         from dataclasses import asdict
@@ -150,12 +157,19 @@ def plan(
     cluster: ClusterName = "local",
     settings: Settings = None,
     as_json: AsJson = False,
+    allow_outside: AllowOutside = False,
 ) -> None:
     """Print what a render would do: shots, segments, prompts, reuse and cost."""
     import storyflow
 
     what = storyflow.quote(
-        file, pipeline=pipeline, out=out, store=store, cluster=cluster, settings=settings or ()
+        file,
+        pipeline=pipeline,
+        out=out,
+        store=store,
+        cluster=cluster,
+        settings=settings or (),
+        allow_outside=allow_outside,
     )
     if as_json:
         _print_json(what.as_data())

@@ -38,7 +38,8 @@ class Order:
     """What to render, how, where and into which folder: all that `render_film` needs.
 
     `shots` limits rendering to these and what they continue; None is every shot, an empty set
-    renders nothing and cuts what the store has.
+    renders nothing and cuts what the store has. `allow_outside` lets references lead out of the
+    storyboard's folder.
     """
 
     film: Film
@@ -49,6 +50,7 @@ class Order:
     store: Path
     lock_file: Path
     shots: frozenset[str] | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Production:
 def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
     lock = read_lock(order.lock_file)
-    film = resolve(order.film, lock.pinned)
+    film = resolve(order.film, lock.pinned, allow_outside=order.allow_outside)
     lock = pin(lock, film)
     kind = kind_of(order.profile, threads=order.cluster.workers.threads)
     return Production(make_plan(film, lock, order.profile, order.pipeline, kind), lock, kind)

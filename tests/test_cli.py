@@ -101,6 +101,19 @@ def test_check_lists_every_error_at_once_with_its_place(run, tmp_path: Path) -> 
     assert (code, out) == (0, "1 storyboard checked, no errors\n")
 
 
+def test_references_leave_the_folder_only_when_allowed(run, tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    picture = (ROOT / "storyboards" / "refs" / "door.png").read_bytes()
+    (tmp_path / "door.png").write_bytes(picture)
+    board = tmp_path / "inside" / "film.yaml"
+    board.write_text("film: F\nshots:\n- {id: 1A, from: ../door.png, do: the door rattles}\n")
+    code, _, err = run("check", "inside/film.yaml")
+    assert code == 1 and "inside/film.yaml:3:" in err
+    assert run("check", "inside/film.yaml", "--allow-outside")[0] == 0
+    assert run("plan", "inside/film.yaml")[0] == 1
+    assert run("plan", "inside/film.yaml", "--allow-outside")[0] == 0
+
+
 def test_plan_prints_a_table_and_the_same_as_data(run) -> None:
     code, out, _ = run("plan", "film.yaml", "--pipeline", "slate")
     assert code == 0
