@@ -118,7 +118,8 @@ def refuse_unsupported(made: Production) -> tuple[str, ...]:
     if made.kind.draws_labels:
         shots = ", ".join(dict.fromkeys(p.shot or "" for p in found))
         return (f"slate shows pictures, transitions and titles as plain shots and cuts: {shots}",)
-    raise UnsupportedError("\n".join(map(str, found)))
+    lines = "\n".join(map(str, found))
+    raise UnsupportedError(lines, cure="an animatic can be made now with the pipeline slate")
 
 
 def _announce(made: Production, store: Store, only: frozenset[str] | None, emit: Emit) -> None:
