@@ -11,7 +11,7 @@ from storyflow.toybox import measure, scenes, world
 from storyflow.toybox.measure import Reading
 from storyflow.toybox.world import Scene
 
-CLIPS = 24
+CLIPS = 14
 
 
 @dataclass(frozen=True)

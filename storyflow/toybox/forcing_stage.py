@@ -38,19 +38,21 @@ class ForcingPlan:
 
     `shapes` are (latent frames, batch, share of the steps), `late_shapes` those from step `late`
     on: short windows teach what things look like at a third of the price. Where figures are, errors
-    count `figures` times, until the last `cool` steps, over which the rate falls to zero. `shift`
-    bends the training's noise levels towards more noise, as the sampler's does.
+    count up to `figures` times, the less noise the more (where all is noise, a figure can't be told
+    yet, and asking for it there would teach to paint too many). This ends before the last `cool`
+    steps, over which the rate falls to zero. `shift` bends the training's noise levels towards more
+    noise, as the sampler's does.
     """
 
-    steps: int = 3800
+    steps: int = 12000
     shapes: tuple[Shape, ...] = ((3, 12, 0.7), (7, 6, 0.3))
-    late_shapes: tuple[Shape, ...] = ((7, 8, 0.5), (13, 4, 0.3), (25, 2, 0.2))
+    late_shapes: tuple[Shape, ...] = ((7, 8, 0.35), (13, 4, 0.3), (25, 2, 0.35))
     late: int = 1400
-    figures: float = 4.0
-    shift: float = 3.0
+    figures: float = 6.0
+    shift: float = 6.0
     rate: float = 1e-3
     warm: int = 100
-    cool: int = 800
+    cool: int = 2000
     average: float = 0.998
     seed: int = 2
 
@@ -139,7 +141,9 @@ class Batches:
             priors.append(free)
             scene = item.window.scene()
             texts.append(_caption(scene, item.window.said, rng))
-            weights.append(1 + (figures - 1) * _figures(scene, item.window.start, frames))
+            clean = (1 - levels / 1000)[:, None, None]
+            touched = _figures(scene, item.window.start, frames)
+            weights.append(1 + (figures - 1) * clean * touched)
         weight = torch.from_numpy(np.stack(weights).astype(np.float32))
         return self._join(np.stack(chosen), np.stack(rows), np.stack(priors), weight, texts, rng)
 
