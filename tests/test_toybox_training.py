@@ -125,3 +125,15 @@ def test_the_exported_folder_carries_the_latent_statistics(data: LatentSet, tmp_
     assert loaded.vae.config.latents_std == pytest.approx(scale)
     weight = built.transformer.proj_out.weight
     assert torch.equal(loaded.transformer.proj_out.weight, weight.bfloat16().float())
+
+
+def test_training_goes_on_from_a_folder_of_weights(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    architecture.save(architecture.build(6), started, dtype=torch.bfloat16)
+    where = ["--work", str(tmp_path / "work"), "--from", str(started)]
+    train.main([*where, "--stage", "latents", "--windows", "3"])
+    train.main([*where, "--stage", "forcing", "--steps", "2"])
+    first, after = architecture.load(started), architecture.load(tmp_path / "work" / "weights")
+    assert after.vae.config.latents_mean == first.vae.config.latents_mean
+    assert torch.equal(after.vae.decoder.conv_in.weight, first.vae.decoder.conv_in.weight)
+    assert not torch.equal(after.transformer.proj_out.weight, first.transformer.proj_out.weight)

@@ -56,7 +56,12 @@ class LatentSet:
         self.folder = folder
         self.items: list[Encoded] = []
         self._read: set[str] = set()
+        self._fixed: tuple[list[float], list[float]] | None = None
         self.refresh()
+
+    def keep(self, mean: list[float], scale: list[float]) -> None:
+        """Use these statistics: those of the weights that a training goes on from."""
+        self._fixed = mean, scale
 
     def refresh(self) -> int:
         """Read files that are new; how many windows there are."""
@@ -76,6 +81,8 @@ class LatentSet:
         The scale is the geometric mean of the channel's standard deviation and all channels', so
         that strong channels, which say what is where, stay louder than those of fine detail.
         """
+        if self._fixed is not None:
+            return self._fixed
         numbers = np.concatenate(
             [item.latents.reshape(16, -1) for item in self.items[:200]], axis=1
         ).astype(np.float64)

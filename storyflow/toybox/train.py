@@ -6,9 +6,10 @@ Three stages, each of which goes on where it was stopped:
 2. `latents`: the training set is drawn and encoded;
 3. `forcing`: text encoder and transformer (see forcing_stage.py).
 
-`--from FOLDER` starts the third stage from trained weights in place of random ones, and `--steps`
-sets how far it goes, so that a long training is a chain of short ones. The result is a Diffusers
-folder in bfloat16. One thread: the same machine gives the same weights.
+`--from FOLDER` starts the last two stages from trained weights in place of random ones, and
+`--steps` sets how far it goes, so that a long training is a chain of short ones:
+`--stage latents --stage forcing --from storyflow/toybox/weights`. The result is a Diffusers folder
+in bfloat16. One thread: the same machine gives the same weights.
 """
 
 from __future__ import annotations
@@ -44,22 +45,27 @@ def main(arguments: list[str] | None = None) -> None:
     stages = given.stage or STAGES
     if "vae" in stages:
         vae_stage.train(vae_stage.VaePlan(), given.work)
+    start = architecture.load(given.start) if given.start else None
     if "latents" in stages:
-        make_latents(load_vae(given.work), given.work / "latents", given.windows)
+        make_latents(load_vae(given.work, start), given.work / "latents", given.windows)
     if "forcing" in stages:
         plan = forcing_stage.ForcingPlan()
         if given.steps:
             plan = forcing_stage.ForcingPlan(steps=given.steps)
-        start = architecture.load(given.start) if given.start else None
         data = LatentSet(given.work / "latents")
+        if start is not None:
+            data.keep(start.vae.config.latents_mean, start.vae.config.latents_std)
+        vae = load_vae(given.work, start)
         trained = forcing_stage.train(plan, data, given.work, start=start)
-        export(load_vae(given.work), trained, data, given.out or given.work / "weights")
+        export(vae, trained, data, given.out or given.work / "weights")
 
 
-def load_vae(work: Path) -> Any:
-    """The VAE of a work folder, with its fast kernels."""
+def load_vae(work: Path, start: architecture.Components | None = None) -> Any:
+    """The VAE of a work folder, else of trained weights, with its fast kernels."""
     vae = architecture.build(0).vae
     if not restore(work / "vae.pt", vae):
+        if start is not None:
+            return flatten(start.vae).eval()
         raise FileNotFoundError(f"{work / 'vae.pt'} is missing; train the stage `vae` first")
     return flatten(vae).eval()
 
