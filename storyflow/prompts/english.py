@@ -125,6 +125,7 @@ def _first(text: str, letter: str) -> str:
     return letter + text[1:] if same else text
 
 
+@_remembered
 def sentence(text: str) -> str:
     """A text as a sentence: a capital first, a full stop last unless it is already closed."""
     text = tidy(text).rstrip(" ,;:")
@@ -203,6 +204,7 @@ def short_names(looks: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+@_remembered
 def without_determiner(text: str) -> str:
     """A noun phrase without the article or pronoun that opens it; a number stays."""
     first, _, rest = text.partition(" ")
@@ -252,6 +254,7 @@ def article(text: str) -> str:
     return "an" if vowel or first[0] in {"hour", "honest", "heir"} else "a"
 
 
+@_remembered
 def with_article(text: str) -> str:
     """The text after its indefinite article, where it wants one."""
     found = article(text)
@@ -290,11 +293,13 @@ def listing(items: Sequence[str]) -> str:
     return " and ".join(text for text in (", ".join(items[:-1]), *items[-1:]) if text)
 
 
+@_remembered
 def mentions(text: str, look: str) -> bool:
     """Whether a text already says every clause of a look."""
     return without_mention(text, look) is not None
 
 
+@_remembered
 def without_mention(text: str, look: str) -> str | None:
     """The text less one mention of a look, None if some clause of the look isn't in it."""
     if not parts(look):
