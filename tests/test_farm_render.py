@@ -38,7 +38,8 @@ from storyflow.events import (
     WorkerLost,
     WorkerReady,
 )
-from storyflow.farm.address import open_farm, worker_price
+from storyflow.farm.address import open_farm
+from storyflow.farm.pools import worker_price
 from storyflow.farm.render import render_plan
 from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
