@@ -250,7 +250,8 @@ def _figure(
     speed: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     """Paint one figure into every frame of `picture`."""
-    reach = int(np.ceil(float(radius.max()))) + 3
+    # Points of stars and corners of squares lie outside the circle of the radius.
+    reach = int(np.ceil(1.5 * float(radius.max()))) + 3
     top, bottom = _range(y, reach, HEIGHT)
     left, right = _range(x, reach, WIDTH)
     if top >= bottom or left >= right:
