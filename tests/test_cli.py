@@ -99,6 +99,9 @@ def test_check_lists_every_error_at_once_with_its_place(run, tmp_path: Path) -> 
     )
     code, out, _ = run("check", "film.yaml")
     assert (code, out) == (0, "1 storyboard checked, no errors\n")
+    (tmp_path / "film.lock.yaml").write_text("storyflow: 1\nshots: []\n")
+    code, out, _ = run("check", "film.lock.yaml", "film.yaml")
+    assert (code, out) == (0, "1 storyboard checked, no errors\n")
 
 
 def test_references_leave_the_folder_only_when_allowed(run, tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ from storyflow.storyboard.schema import json_schema
 from storyflow.storyboard.show import resolved_yaml
 from storyflow.timing import Duration, Size
 
-SHIPPED = sorted((Path(__file__).parent.parent / "storyboards").glob("*.yaml"))
+SHIPPED = sorted(
+    path
+    for path in (Path(__file__).parent.parent / "storyboards").glob("*.yaml")
+    if not path.name.endswith(".lock.yaml")
+)
 SCHEMA = json_schema()
 
 

@@ -68,7 +68,10 @@ def test_the_typical_film_has_fourteen_shots_and_lasts_two_minutes() -> None:
     assert film.notices == ()
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+BOARDS = sorted(p for p in SHIPPED.glob("*.yaml") if not p.name.endswith(".lock.yaml"))
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
 def test_every_shipped_storyboard_is_without_fault(path: Path) -> None:
     assert check(path) == ()
 
