@@ -90,13 +90,11 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         passes = (shape, config.steps, config.guidance)
         return Cost(flops=flops(window, size.width, size.height, *passes))
 
-    # Threads belong to the numerics class: recorded with each artifact, never in a key.
-    fields = tuple(field for field in config.pixel_fields() if field[0] != "threads")
     return ModelKind(
         name="skyreels-v2-df",
         lattice=config.lattice,
         identity=weights,
-        pixel_fields=fields,
+        pixel_fields=config.pixel_fields(),
         embeds_prompts=True,
         draws_labels=False,
         keeps_latents=True,
