@@ -7,7 +7,7 @@ else of the profile enter a segment's key (frame size and window stand there as 
 from __future__ import annotations
 
 from storyflow.errors import Problem, ProfileError
-from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.lattice import ForcingLattice, flops
 from storyflow.pipeline import Profile
 from storyflow.renderer import Cost, ModelKind, Renderer, TextEncoder
@@ -55,7 +55,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
     from storyflow.forcing.identity import identity
     from storyflow.forcing.source import locate, transformer_shape
 
-    model, sampler = profile.model, profile.forcing
+    model, sampler, engine = profile.model, profile.forcing, profile.engine
     config = ForcingConfig(
         model=model.id,
         revision=model.revision,
@@ -69,6 +69,21 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         history=sampler.history,
         history_noise=sampler.history_noise,
         fps=profile.fps,
+        ar_step=sampler.ar_step,
+        block=sampler.block,
+        guidance_from=sampler.guidance_from,
+        guidance_to=sampler.guidance_to,
+        solver=sampler.solver,
+        solver_aliasing=sampler.solver_aliasing,
+        step_cache=sampler.step_cache,
+        vae_dtype=model.vae_dtype,
+        quantize=model.quantize,
+        loras=tuple(Lora(x.id, x.file, x.revision, x.scale) for x in model.loras),
+        causal=model.causal,
+        attention=engine.attention,
+        compile=engine.compile,
+        fuse_guidance=engine.fuse_guidance,
+        offload=engine.offload,
         threads=threads,
     )
     source = locate(model.id, model.revision)

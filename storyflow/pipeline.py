@@ -24,11 +24,25 @@ Rate = Annotated[
 FrameSize = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(str)]
 
 
-class ModelSection(Strict):
-    """Which model."""
+class LoraSection(Strict):
+    """One LoRA on top of the model's transformer."""
 
-    kind: Literal["skyreels-v2-df", "slate"] = Field(
-        description="The kind of model: SkyReels-V2 diffusion forcing, or the slate that draws."
+    id: str = Field(
+        min_length=1, description="Hub id, local folder or .safetensors file (a path with a slash)."
+    )
+    file: str | None = Field(
+        default=None, description="The weight file, where the folder or hub id holds several."
+    )
+    revision: str | None = Field(default=None, description="Commit, tag or branch of a hub id.")
+    scale: float = Field(default=1.0, ge=-4.0, le=4.0, description="How strongly it is applied.")
+
+
+class ModelSection(Strict):
+    """Which model. All of it changes pixels."""
+
+    kind: Literal["skyreels-v2-df", "skyreels-v2", "slate"] = Field(
+        description="The kind of model: SkyReels-V2 diffusion forcing, SkyReels-V2 full sequence "
+        "(one window per shot), or the slate that draws."
     )
     id: str = Field(
         default="",
@@ -39,7 +53,20 @@ class ModelSection(Strict):
         default=None, description="Commit, tag or branch of a hub id; enters every key."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="bfloat16", description="Numbers the transformer computes with; the VAE keeps 32."
+        default="bfloat16", description="Numbers that the transformer computes with."
+    )
+    vae_dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Numbers that the VAE computes with."
+    )
+    quantize: Literal["none", "int8", "fp8"] = Field(
+        default="none", description="How the transformer's large weights are kept; lossy."
+    )
+    loras: tuple[LoraSection, ...] = Field(
+        default=(), max_length=8, description="LoRAs, added up in this order."
+    )
+    causal: bool = Field(
+        default=False,
+        description="The weights were trained for block-causal attention. No released ones were.",
     )
 
 
@@ -87,6 +114,54 @@ class ForcingSection(Strict):
         le=60,
         description="Noise mixed into the history, in thousandths; smooths seams. 0 is none.",
     )
+    ar_step: int = Field(
+        default=0,
+        ge=0,
+        le=120,
+        description="Asynchronous schedule: steps by which each block lags behind the one before "
+        "it. 0 is synchronous.",
+    )
+    block: int = Field(
+        default=1, ge=1, le=64, description="Latent frames per block of an asynchronous schedule."
+    )
+    guidance_from: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="Guidance begins at this part of the steps."
+    )
+    guidance_to: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Guidance ends at this part of the steps."
+    )
+    solver: Literal["unipc", "consistency"] = Field(
+        default="unipc",
+        description="unipc for the released weights; consistency for step-distilled ones: every "
+        "step predicts the end and adds fresh noise.",
+    )
+    solver_aliasing: bool = Field(
+        default=False, description="Repeat an error of both reference codes; for comparisons."
+    )
+    step_cache: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Skip steps whose time embedding has changed by less than this; lossy. "
+        "0 is off.",
+    )
+
+
+class EngineSection(Strict):
+    """How the same picture is computed: last bits at most, never in a key."""
+
+    attention: Literal["auto", "native", "cudnn", "flash", "flash-3"] = Field(
+        default="auto", description="The attention kernel; auto is the best that the device has."
+    )
+    compile: bool = Field(default=False, description="Compile the transformer's blocks.")
+    fuse_guidance: bool = Field(
+        default=False, description="Both passes of guidance in one batch: faster, more memory."
+    )
+    offload: Literal["none", "blocks"] = Field(
+        default="none",
+        description="blocks: keep the transformer's blocks in main memory and fetch each ahead "
+        "of its turn.",
+    )
 
 
 class SlateSection(Strict):
@@ -131,6 +206,7 @@ class Profile(Strict):
     )
     windows: WindowsSection = WindowsSection()
     forcing: ForcingSection = ForcingSection()
+    engine: EngineSection = EngineSection()
     slate: SlateSection = SlateSection()
     deliver: DeliverSection = DeliverSection()
 

@@ -62,11 +62,26 @@ class History:
     """The last `overlap` frames before a segment, in the stored form and dtype.
 
     `pixels`: uint8 [overlap, height, width, 3], RGB. `latents`: float32 [channels, latent frames,
-    h, w], the latents of the same frames, or None where the kind has none.
+    h, w], the latents of the same frames, or None where there are none: the kind has none, or the
+    frames are a clip's that was never rendered.
     """
 
     pixels: NDArray[np.uint8]
     latents: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a segment is given besides its prompt.
+
+    `history` belongs to continuing segments. `start` and `end` are pictures, uint8
+    [height, width, 3], RGB, of the segment's size: a fresh segment's first frame, and the frame
+    right after a segment's last one.
+    """
+
+    history: History | None = None
+    start: NDArray[np.uint8] | None = None
+    end: NDArray[np.uint8] | None = None
 
 
 class Sink(Protocol):
@@ -106,7 +121,7 @@ class Renderer(Protocol):
         spec: SegmentSpec,
         prompt: NDArray[np.float32] | None,
         negative: NDArray[np.float32] | None,
-        history: History | None,
+        given: Given,
         sink: Sink,
     ) -> None:
         """Render one segment into `sink`. Raises SegmentError for inputs it can never render."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from storyflow.errors import SegmentError
 from storyflow.pipeline import SlateSection
-from storyflow.renderer import History, SegmentSpec, Sink
+from storyflow.renderer import Given, History, SegmentSpec, Sink
 from storyflow.timing import timecode
 
 if TYPE_CHECKING:
@@ -109,10 +109,11 @@ class SlateRenderer:
         spec: SegmentSpec,
         prompt: NDArray[np.float32] | None,
         negative: NDArray[np.float32] | None,
-        history: History | None,
+        given: Given,
         sink: Sink,
     ) -> None:
         """Draw one segment. Raises SegmentError for a history that doesn't fit the spec."""
+        history = given.history
         _check_history(spec, history)
         for step in range(self._config.steps):
             for _ in _naps(self._config.delay / self._config.steps):

@@ -16,7 +16,7 @@ from storyflow.farm.render import FarmReport, render_plan
 from storyflow.pipeline import Profile
 from storyflow.planning.keys import segment_recipe
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs, Span
-from storyflow.renderer import Cost, History, ModelKind, SegmentSpec, Sink
+from storyflow.renderer import Cost, Given, ModelKind, SegmentSpec, Sink
 from storyflow.slate import SlateRenderer, make_label
 from storyflow.store.folder import Store
 from storyflow.storyboard.resolved import ResolvedShot
@@ -71,9 +71,10 @@ class LatentRenderer:
         spec: SegmentSpec,
         prompt: NDArray[np.float32] | None,
         negative: NDArray[np.float32] | None,
-        history: History | None,
+        given: Given,
         sink: Sink,
     ) -> None:
+        history = given.history
         assert prompt is not None and negative is not None
         told = 0 if history is None else int(history.pixels.astype(int).sum()) % 97
         if history is not None and history.latents is not None:

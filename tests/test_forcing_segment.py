@@ -21,7 +21,7 @@ from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.noise import SeededNoise, stream
 from storyflow.forcing.renderer import ForcingRenderer
-from storyflow.renderer import History, Renderer, SegmentSpec
+from storyflow.renderer import Given, History, Renderer, SegmentSpec
 
 WIDTH, HEIGHT = tiny_models.WIDTH, tiny_models.HEIGHT
 PROMPT = np.random.default_rng(1).standard_normal((7, tiny_models.TEXT_DIM)).astype(np.float32)
@@ -82,7 +82,7 @@ def segment(
     overlap = 0 if history is None else config.overlap
     spec = SegmentSpec(WIDTH, HEIGHT, window, overlap, seed)
     one: Renderer = renderer(config)
-    one.render(spec, PROMPT, NEGATIVE, history, sink)
+    one.render(spec, PROMPT, NEGATIVE, Given(history), sink)
     return sink
 
 
@@ -229,7 +229,7 @@ def test_segments_that_can_never_be_rendered_are_refused(
     spec: SegmentSpec, history: History | None, message: str
 ) -> None:
     with pytest.raises(SegmentError, match=message) as refused:
-        renderer().render(spec, PROMPT, NEGATIVE, history, Kept())
+        renderer().render(spec, PROMPT, NEGATIVE, Given(history), Kept())
     assert refused.value.cure
 
 
@@ -238,10 +238,10 @@ def test_latent_history_must_have_its_latents() -> None:
     spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, 1)
     pixels = np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
     with pytest.raises(SegmentError, match="history has no latents"):
-        renderer(config).render(spec, PROMPT, NEGATIVE, History(pixels), Kept())
+        renderer(config).render(spec, PROMPT, NEGATIVE, Given(History(pixels)), Kept())
     short = History(pixels, np.zeros((16, 2, 4, 6), np.float32))
     with pytest.raises(SegmentError, match=r"\[16, 2, 4, 6\], expected float32 \[16, 3, 4, 6\]"):
-        renderer(config).render(spec, PROMPT, NEGATIVE, short, Kept())
+        renderer(config).render(spec, PROMPT, NEGATIVE, Given(short), Kept())
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
 
     sink = Stopping()
     with pytest.raises(Stopped):
-        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, NEGATIVE, None, sink)
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, NEGATIVE, Given(), sink)
     assert len(sink.steps) == 2 and not sink.chunks
     assert torch.is_grad_enabled()
 
@@ -319,7 +319,7 @@ def test_a_closed_renderer_loads_again_when_needed() -> None:
     digests = []
     for _ in range(2):
         sink = Kept()
-        one.render(spec, PROMPT, NEGATIVE, None, sink)
+        one.render(spec, PROMPT, NEGATIVE, Given(), sink)
         digests.append(sink.digest())
         one.close()
     assert digests[0] == digests[1]

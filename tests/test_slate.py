@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storyflow.errors import SegmentError
 from storyflow.pipeline import SlateSection
-from storyflow.renderer import History, SegmentSpec
+from storyflow.renderer import Given, History, SegmentSpec
 from storyflow.slate import SlateRenderer, make_label
 
 SPEC = SegmentSpec(96, 64, 33, 17, 1, make_label("1C", 1, "he wipes the lens", 192))
@@ -42,7 +42,7 @@ def draw(
     sink = Frames()
     if past is None and spec.overlap:
         past = history(spec)
-    SlateRenderer(config or SlateSection()).render(spec, None, None, past, sink)
+    SlateRenderer(config or SlateSection()).render(spec, None, None, Given(past), sink)
     return np.concatenate(sink.chunks)
 
 
@@ -94,7 +94,7 @@ def test_two_segments_of_a_shot_continue_each_other() -> None:
 @pytest.mark.parametrize("past", [None, History(np.zeros((3, 64, 96, 3), np.uint8))])
 def test_a_history_that_does_not_fit_is_refused(past: History | None) -> None:
     with pytest.raises(SegmentError, match="history"):
-        SlateRenderer(SlateSection()).render(SPEC, None, None, past, Frames())
+        SlateRenderer(SlateSection()).render(SPEC, None, None, Given(past), Frames())
 
 
 def test_a_label_without_a_start_frame_is_refused() -> None:
@@ -112,13 +112,15 @@ def test_line_breaks_in_an_action_do_not_break_the_label() -> None:
 
 def test_steps_are_told() -> None:
     sink = Frames()
-    SlateRenderer(SlateSection(steps=3)).render(SPEC, None, None, history(SPEC), sink)
+    SlateRenderer(SlateSection(steps=3)).render(SPEC, None, None, Given(history(SPEC)), sink)
     assert sink.steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_delay_passes_and_keeps_telling() -> None:
     sink, began = Frames(), time.monotonic()
-    SlateRenderer(SlateSection(delay=0.2, steps=1)).render(SPEC, None, None, history(SPEC), sink)
+    SlateRenderer(SlateSection(delay=0.2, steps=1)).render(
+        SPEC, None, None, Given(history(SPEC)), sink
+    )
     assert time.monotonic() - began >= 0.2 and len(sink.steps) > 2
 
 
@@ -134,14 +136,14 @@ def test_scripted_failures_follow_name_and_attempt(
     sink = Frames()
     if fails:
         with pytest.raises(RuntimeError, match="as scripted"):
-            renderer.render(SPEC, None, None, history(SPEC), sink)
+            renderer.render(SPEC, None, None, Given(history(SPEC)), sink)
         assert len(sink.chunks) == 1, "it fails in the middle"
     else:
-        renderer.render(SPEC, None, None, history(SPEC), sink)
+        renderer.render(SPEC, None, None, Given(history(SPEC)), sink)
 
 
 def test_a_scripted_death_calls_for_the_end() -> None:
     renderer, calls = SlateRenderer(SlateSection(die={"1C/2": 1})), []
     renderer.cue("1C/2", 1, lambda: calls.append("dead"))
-    renderer.render(SPEC, None, None, history(SPEC), Frames())
+    renderer.render(SPEC, None, None, Given(history(SPEC)), Frames())
     assert calls == ["dead"]

@@ -29,7 +29,7 @@ from storyflow.farm.jobs import (
     WorkerConfig,
 )
 from storyflow.farm.retries import WorkerDied
-from storyflow.renderer import History, Renderer, TextEncoder
+from storyflow.renderer import Given, History, Renderer, TextEncoder
 from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact
 from storyflow.store.clip import ClipWriter, read_clip
 from storyflow.store.disk import telling
@@ -173,12 +173,12 @@ class SegmentWorker:
         began = time.perf_counter()
         prompt = self._embedding(job.prompt_key)
         negative = self._embedding(job.negative_key)
-        history = self._history(job)
+        given = Given(history=self._history(job))
         if isinstance(self._renderer, Scripted):
             self._renderer.cue(job.name, attempt, self._die)
         with _scratch(self._store) as folder, _Recorder(self, job, folder) as recorder:
             with pinned_threads(self._config.threads):
-                self._renderer.render(job.spec, prompt, negative, history, recorder)
+                self._renderer.render(job.spec, prompt, negative, given, recorder)
             files = recorder.finish()
             artifact = self._store.commit(
                 key=job.key,

@@ -15,7 +15,7 @@ from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
 from storyflow.forcing.loading import device_of, load_model
 from storyflow.forcing.noise import SeededNoise
 from storyflow.forcing.segment import TEXT_TOKENS, Model, render_segment
-from storyflow.renderer import History, SegmentSpec, Sink
+from storyflow.renderer import Given, History, SegmentSpec, Sink
 
 
 class ForcingRenderer:
@@ -39,7 +39,7 @@ class ForcingRenderer:
         spec: SegmentSpec,
         prompt: NDArray[np.float32] | None,
         negative: NDArray[np.float32] | None,
-        history: History | None,
+        given: Given,
         sink: Sink,
     ) -> None:
         """Render one segment into `sink`: steps, then latents, then frames as they are decoded.
@@ -49,6 +49,7 @@ class ForcingRenderer:
         """
         self.setup()
         assert self._model is not None
+        history = given.history
         self._check(spec, history, self._model.vae.channels)
         text_dim = self._model.transformer.text_dim
         prompt = _checked_embedding("prompt", prompt, text_dim)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.renderer import ForcingRenderer
 from storyflow.forcing.text import UMT5TextEncoder
-from storyflow.renderer import History, SegmentSpec
+from storyflow.renderer import Given, History, SegmentSpec
 from storyflow.toybox import captions, measure, scenes, world
 from storyflow.toybox.exam import Question, questions
 
@@ -61,9 +61,9 @@ class Studio:
             spec = SegmentSpec(
                 world.WIDTH, world.HEIGHT, self.config.window, overlap, seed + 7919 * number
             )
-            history = History(film[-overlap:].copy()) if number else None
+            given = Given(History(film[-overlap:].copy()) if number else None)
             sink = _Frames()
-            self.renderer.render(spec, self.text.encode(prompt), self.negative, history, sink)
+            self.renderer.render(spec, self.text.encode(prompt), self.negative, given, sink)
             film = np.concatenate([film, *sink.chunks])
         return film
 
