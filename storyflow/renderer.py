@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from storyflow.storyboard.resolved import Mode
+
+EVERY_MODE: frozenset[Mode] = frozenset({"text", "image", "first-last", "extend", "continue"})
+"""All kinds of shots; a model kind without limits renders each of them."""
+
 
 class Lattice(Protocol):
     """Which segment lengths a model kind can render; the planner knows no numbers of its own."""
@@ -32,6 +37,9 @@ class Lattice(Protocol):
         `fresh` is a shot's first segment without history; a continuing segment's window is
         `overlap` longer than its new frames. The range's last value is the trained length, its
         first the shortest that still leaves `overlap` frames for the next segment.
+
+        A kind that renders single windows continues nothing: its `overlap` is 0 and its range of a
+        continuing segment empty, so a shot there is one beat of at most one window.
         """
 
 
@@ -148,6 +156,9 @@ class ModelKind:
     as JSON-able values for keys. `embeds_prompts` says whether prompts go through a text encoder,
     `encoder` which (weights and dtype, for the keys of prompts; empty where there is none);
     `reads_negative` is False where guidance is off, so that a negative prompt changes nothing;
+    `modes` are the kinds of shots that these very weights can render, among those that a storyboard
+    can ask for: weights for image to video, say, render nothing without a start picture. Planning
+    refuses the others at the shot's line, where `modes` says so before anything is loaded.
     `wants_gpu` says whether a worker takes a GPU where there is one and the operator is silent;
     `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes the
     window in frames. `notice` is one line to tell the user about the weights in use, or None.
@@ -167,3 +178,4 @@ class ModelKind:
     encoder: str = ""
     reads_negative: bool = True
     wants_gpu: bool = False
+    modes: frozenset[Mode] = EVERY_MODE
