@@ -66,7 +66,11 @@ class ForcingLattice:
 
 @dataclass(frozen=True)
 class TransformerShape:
-    """The sizes of a transformer that decide its cost. `width` is heads times head dimension."""
+    """The sizes of a transformer that decide its cost. `width` is heads times head dimension.
+
+    `image_tokens` of `image_dim` numbers are what an image-to-video transformer reads of its
+    pictures beside the prompt; both are 0 for others.
+    """
 
     width: int
     layers: int
@@ -75,6 +79,9 @@ class TransformerShape:
     channels: int = 16
     text_tokens: int = 512
     patch: int = 2
+    out_channels: int = 16
+    image_dim: int = 0
+    image_tokens: int = 0
 
 
 def forward_flops(window: int, width: int, height: int, shape: TransformerShape) -> float:
@@ -85,13 +92,15 @@ def forward_flops(window: int, width: int, height: int, shape: TransformerShape)
     side = PIXELS_PER_LATENT * shape.patch
     tokens = latent_frames(window) * (width // side) * (height // side)
     d, text = shape.width, shape.text_tokens
+    read = text + shape.image_tokens
     projections = 2 * tokens * d * (4 * d + 2 * d + 2 * shape.ffn)  # self q k v o, cross q o, ffn
     self_attention = 4 * tokens * tokens * d
-    cross_attention = 4 * tokens * text * d + 2 * text * d * 2 * d  # scores and values; k v of text
-    ends = 2 * tokens * d * 2 * shape.channels * shape.patch**2 + 2 * text * d * (
-        shape.text_dim + d
-    )
-    return float(shape.layers * (projections + self_attention + cross_attention) + ends)
+    cross_attention = 4 * tokens * read * d + 2 * read * d * 2 * d  # scores and values; k v of text
+    ends = 2 * tokens * d * (shape.channels + shape.out_channels) * shape.patch**2
+    text_embedder = 2 * text * d * (shape.text_dim + d)
+    image_embedder = 2 * shape.image_tokens * shape.image_dim * (shape.image_dim + d)
+    blocks = shape.layers * (projections + self_attention + cross_attention)
+    return float(blocks + ends + text_embedder + image_embedder)
 
 
 def flops(

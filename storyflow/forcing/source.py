@@ -13,28 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from storyflow.errors import ModelError
+from storyflow.forcing.family import (
+    FAMILIES,
+    FORCING,
+    RELEASED,
+    Family,
+    family_of,
+    names,
+    shape_of,
+    transformer_fault,
+    vae_fault,
+)
 from storyflow.forcing.lattice import TransformerShape
 
-PIPELINE_CLASS = "SkyReelsV2DiffusionForcing"
-"""How the class in model_index.json begins, for text, image and video to video alike."""
-
 PART_CLASSES = {
-    "transformer": "SkyReelsV2Transformer3DModel",
-    "vae": "AutoencoderKLWan",
-    "text_encoder": "UMT5EncoderModel",
-    "tokenizer": "",
+    "transformer": ("SkyReelsV2Transformer3DModel",),
+    "vae": ("AutoencoderKLWan",),
+    "text_encoder": ("UMT5EncoderModel",),
+    "tokenizer": (),
+    "image_encoder": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
 }
 RENDERER_PARTS = ("transformer", "vae")
 TEXT_PARTS = ("text_encoder", "tokenizer")
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _READ = ("*.json", "*.safetensors", "*.model", "*.txt")
-_RELEASED = "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers"
-_SHAPES = {
-    "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers": TransformerShape(1536, 30, 8960),
-    "Skywork/SkyReels-V2-DF-14B-540P-Diffusers": TransformerShape(5120, 40, 13824),
-    "Skywork/SkyReels-V2-DF-14B-720P-Diffusers": TransformerShape(5120, 40, 13824),
-}
 
 TOYBOX_SHAPE = TransformerShape(width=128, layers=6, ffn=512, text_dim=128)
 """Of storyflow/toybox/architecture.py, which imports torch."""
@@ -73,42 +76,88 @@ def locate(model: str, revision: str | None = None) -> Source:
         return Source(model, hub_id=model, revision=revision)
     raise ModelError(
         f"model {model!r} is not an existing folder, a hub id (owner/name) or `toybox`",
-        cure=f"check the spelling, or use a hub id such as {_RELEASED}",
+        cure=f"check the spelling, or use a hub id such as {FORCING.example}",
     )
 
 
-def local_folder(source: Source, parts: tuple[str, ...]) -> Path:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What weights are for and how large their transformer is, known without loading them."""
+
+    family: Family
+    shape: TransformerShape
+
+
+def checkpoint(
+    model: str, revision: str | None = None, families: tuple[Family, ...] = FAMILIES
+) -> Checkpoint:
+    """What `model` names; refused unless it is one of `families`. Raises ModelError.
+
+    Released checkpoints are known. Of a folder two small files are read; another hub id's are
+    fetched (a few kilobytes).
+    """
+    source = locate(model, revision)
+    released = RELEASED.get(source.hub_id or "")
+    if source.random:
+        found = Checkpoint(FORCING, TOYBOX_SHAPE)
+    elif released is not None:
+        found = Checkpoint(*released)
+    elif f"{source.hub_id}-Diffusers" in RELEASED:
+        raise ModelError(
+            f"{source.hub_id} holds weights in the original layout, expected Diffusers'",
+            cure=f"use {source.hub_id}-Diffusers",
+        )
+    else:
+        if source.hub_id is not None:
+            folder = _download(source, ("transformer",), only="config.json")
+        else:
+            assert source.folder is not None
+            folder = source.folder
+        family = _family(folder, families)
+        found = Checkpoint(family, _transformer(folder, family))
+    if found.family not in families:
+        raise _another(model, f"it holds weights for {found.family.name}", found.family, families)
+    return found
+
+
+def local_folder(
+    source: Source, parts: tuple[str, ...], families: tuple[Family, ...] = (FORCING,)
+) -> Path:
     """The checked local folder of `source`; downloads what `parts` need from the hub if missing.
 
     Raises ModelError when it can't be had or is not what it should be.
     """
     folder = _download(source, parts) if source.hub_id else source.folder
     assert folder is not None
-    check_folder(folder, parts)
+    check_folder(folder, parts, families)
     return folder
 
 
-def check_folder(folder: Path, parts: tuple[str, ...]) -> None:
-    """Refuse anything but a SkyReels-V2 diffusion-forcing folder with safe, whole `parts`.
+def check_folder(
+    folder: Path, parts: tuple[str, ...], families: tuple[Family, ...] = (FORCING,)
+) -> None:
+    """Refuse anything but a SkyReels-V2 folder of one of `families` with safe, whole `parts`.
 
-    Reads configurations and weight headers only. Raises ModelError.
+    Parts that the family found has not are passed over. The text half is the same in all families,
+    so without `transformer` among the parts any will do. Reads configurations and weight headers
+    only. Raises ModelError.
     """
-    if not folder.exists():
-        raise _refusal(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise _refusal(f"{folder} is a file")
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise _refusal(f"{folder} has no model_index.json; it holds {_listing(folder)}")
-    found = str(_read_json(index).get("_class_name", "nothing"))
-    if not found.startswith(PIPELINE_CLASS):
-        raise ModelError(
-            f"{folder} is a model of another kind: model_index.json says {found}, "
-            f"expected {PIPELINE_CLASS}Pipeline",
-            cure=f"use diffusion-forcing (DF) weights, such as {_RELEASED}",
-        )
+    if "transformer" not in parts:
+        families = FAMILIES
+    family = _family(folder, families)
     for part in parts:
-        _check_part(folder, part)
+        if part in family.parts or part in TEXT_PARTS:
+            _check_part(folder, part)
+    if "transformer" not in parts:
+        return
+    shape = _transformer(folder, family)
+    if "vae" in parts:
+        config = folder / "vae" / "config.json"
+        if (fault := vae_fault(_read_json(config), shape.out_channels)) is not None:
+            raise ModelError(
+                f"the VAE of {folder} {fault}",
+                cure="use the Wan 2.1 VAE that SkyReels-V2 was trained with",
+            )
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
@@ -138,32 +187,59 @@ def weight_files(folder: Path, part: str) -> list[Path]:
 
 
 def transformer_shape(model: str, revision: str | None = None) -> TransformerShape:
-    """The sizes that decide the cost of a segment, without loading weights. Raises ModelError.
+    """The sizes that decide the cost of a segment, without loading weights. Raises ModelError."""
+    return checkpoint(model, revision).shape
 
-    Released checkpoints are known; another hub id's configuration is fetched (a few kilobytes).
-    """
-    source = locate(model, revision)
-    if source.hub_id in _SHAPES:
-        return _SHAPES[source.hub_id]
-    if source.random:
-        return TOYBOX_SHAPE
-    if source.hub_id is not None:
-        folder = _download(source, ("transformer",), only="config.json")
-    else:
-        assert source.folder is not None
-        folder = source.folder
+
+def _family(folder: Path, families: tuple[Family, ...]) -> Family:
+    """The family that a folder's model_index.json names, one of `families`."""
+    if not folder.exists():
+        raise _refusal(f"there is no folder {folder}", families)
+    if not folder.is_dir():
+        raise _refusal(f"{folder} is a file", families)
+    index = folder / "model_index.json"
+    if not index.is_file():
+        if any(folder.glob("Wan2.1_VAE.pth")) or (folder / "config.json").is_file():
+            what = f"{folder} is not in Diffusers' layout: no model_index.json"
+        else:
+            what = f"{folder} has no model_index.json"
+        raise _refusal(f"{what}; it holds {_listing(folder)}", families)
+    found = str(_read_json(index).get("_class_name", "nothing"))
+    family = family_of(found)
+    if family is None or family not in families:
+        expected = " or ".join(f.pipeline if f.exact else f"{f.pipeline}..." for f in families)
+        what = f"model_index.json says {found}, expected {expected}"
+        raise _another(str(folder), what, family, families)
+    return family
+
+
+def _another(
+    model: str, what: str, found: Family | None, families: tuple[Family, ...]
+) -> ModelError:
+    use = f"use weights for {names(families)}, such as {families[0].example}"
+    if found is not None:
+        use = f"set model.kind to {found.kind} for {found.name}, or {use}"
+    return ModelError(f"{model} is a model of another kind: {what}", cure=use)
+
+
+def _transformer(folder: Path, family: Family) -> TransformerShape:
+    """The shape of a folder's transformer; refused where it is not one of `family`."""
     file = folder / "transformer" / "config.json"
+    if not file.is_file():
+        what = f"{folder} has no transformer/config.json; it holds {_listing(folder)}"
+        raise _refusal(what, (family,))
     config = _read_json(file)
     try:
-        return TransformerShape(
-            width=config["num_attention_heads"] * config["attention_head_dim"],
-            layers=config["num_layers"],
-            ffn=config["ffn_dim"],
-            text_dim=config["text_dim"],
-            channels=config["in_channels"],
-        )
+        fault = transformer_fault(config, family)
     except (KeyError, TypeError) as error:
-        raise _refusal(f"{file} does not describe a transformer ({error!r})") from error
+        raise _refusal(f"{file} does not describe a transformer ({error!r})", (family,)) from error
+    if fault is not None:
+        raise ModelError(
+            f"{file} describes a transformer that {fault}",
+            cure=f"model_index.json and transformer do not belong together; download the folder "
+            f"again, or use a hub id such as {family.example}",
+        )
+    return shape_of(config)
 
 
 def _check_part(folder: Path, part: str) -> None:
@@ -180,8 +256,9 @@ def _check_part(folder: Path, part: str) -> None:
     facts = _read_json(config)
     named = facts.get("_class_name") or facts.get("architectures") or "nothing"
     found = str(named[0] if isinstance(named, list) else named)
-    if found != PART_CLASSES[part]:
-        raise _refusal(f"{config} describes a {found}, expected {PART_CLASSES[part]}")
+    if found not in PART_CLASSES[part]:
+        expected = " or ".join(PART_CLASSES[part])
+        raise _refusal(f"{config} describes a {found}, expected {expected}")
     for file in weight_files(folder, part):
         tensor_shapes(file)
 
@@ -238,9 +315,9 @@ def _listing(folder: Path) -> str:
     return (", ".join(names[:6]) + (", ..." if len(names) > 6 else "")) or "nothing"
 
 
-def _refusal(what: str) -> ModelError:
+def _refusal(what: str, families: tuple[Family, ...] = FAMILIES) -> ModelError:
     return ModelError(
         what,
-        cure="expected a Diffusers folder of a SkyReels-V2 diffusion-forcing model, whole; "
-        f"download it again, or use a hub id such as {_RELEASED}",
+        cure=f"expected a whole Diffusers folder of SkyReels-V2 for {names(families)}; "
+        f"download it again, or use a hub id such as {families[0].example}",
     )
