@@ -10,7 +10,7 @@ only two places that convert.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,13 +56,19 @@ class StreamingVAE:
         The mean of the posterior, no sampling. Raises ValueError for other numbers of frames.
         """
         count = latent_frames(len(frames))
+        return self.encode_chunks(to_floats(frames[slice(*_frames_of(i))]) for i in range(count))
+
+    def encode_chunks(self, chunks: Iterable[Tensor]) -> Tensor:
+        """Latents as of `encode`, of frames in [-1, 1] that come in order as [1, 3, n, h, w].
+
+        The first chunk is one frame, each later one four.
+        """
         features = _cache(self._vae.encoder)
-        chunks = []
-        for i in range(count):
-            first, last = _frames_of(i)
-            chunk = self._move(to_floats(frames[first:last]))
-            chunks.append(self._vae.encoder(chunk, feat_cache=features, feat_idx=[0]))
-        moments = self._vae.quant_conv(torch.cat(chunks, dim=2))  # [1, 2 * channels, f, h/8, w/8]
+        seen = [
+            self._vae.encoder(self._move(chunk), feat_cache=features, feat_idx=[0])
+            for chunk in chunks
+        ]
+        moments = self._vae.quant_conv(torch.cat(seen, dim=2))  # [1, 2 * channels, f, h/8, w/8]
         mean: Tensor = moments.chunk(2, dim=1)[0].float()
         return (mean - self._mean.to(mean.device)) * self._inverse_std.to(mean.device)
 
