@@ -5,97 +5,28 @@ Float32, tiny random weights, one process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
-from diffusers import (
-    SkyReelsV2DiffusionForcingPipeline,
-    SkyReelsV2Transformer3DModel,
-    UniPCMultistepScheduler,
-)
+from diffusers import SkyReelsV2Transformer3DModel, UniPCMultistepScheduler
+from forcing_support import GLOBAL_SEED, SEED, chained, embeddings, one_thread, stock_pipeline
 from torch import Tensor
 
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.schedule import Spacing, make_schedule
-from storyflow.forcing.segment import denoise
 from storyflow.forcing.solver import UniPC
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE, to_bytes, to_floats
+
+__all__ = ["one_thread"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 WINDOW, OVERLAP, FRAMES = 33, 9, 77
 """Latents: windows of 9 with 3 of history; 20 in all, so 9 new, 6 new and a ragged 5."""
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        yield
-    torch.set_num_threads(before)
-
-
-def embeddings() -> tuple[Tensor, Tensor]:
-    """A prompt of 9 tokens and a negative one of 3, padded to 512."""
-    generator = torch.Generator().manual_seed(5)
-    padded = torch.zeros(2, 512, tiny_models.TEXT_DIM)
-    padded[0, :9] = torch.randn(9, tiny_models.TEXT_DIM, generator=generator)
-    padded[1, :3] = torch.randn(3, tiny_models.TEXT_DIM, generator=generator)
-    return padded[:1], padded[1:]
-
-
-def stock_pipeline(
-    shift: float = 8.0, sample_info: bool = True
-) -> SkyReelsV2DiffusionForcingPipeline:
-    from storyflow.toybox import architecture
-
-    parts = tiny_models.components(0, sample_info)
-    pipeline = SkyReelsV2DiffusionForcingPipeline(
-        tokenizer=None,
-        text_encoder=None,
-        transformer=parts.transformer,
-        vae=parts.vae,
-        scheduler=architecture.scheduler(shift),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-class InjectedNoise:
-    """Start noise from one generator for the whole film, history noise from the global one."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self._generator = generator
-
-    def initial(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=self._generator)
-
-    def history(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape)
-
-
-def chained(config: ForcingConfig, total: int, sample_info: bool = True) -> Tensor:
-    """All latents of a film of `total` latent frames, segment by segment with latent history."""
-    prompt, negative = embeddings()
-    transformer = LeanTransformer(tiny_models.components(0, sample_info).transformer, config.fps)
-    prompts = [transformer.read_prompt(prompt)]
-    if config.guided:
-        prompts.append(transformer.read_prompt(negative))
-    noise = InjectedNoise(torch.Generator().manual_seed(11))
-    window, overlap = (config.window - 1) // 4 + 1, (config.overlap - 1) // 4 + 1
-    film = torch.zeros(1, 16, 0, tiny_models.HEIGHT // 8, tiny_models.WIDTH // 8)
-    while film.shape[2] < total:
-        known = film[:, :, -overlap:] if film.shape[2] else film
-        size = min(window, total - film.shape[2] + known.shape[2])
-        new = denoise(transformer, config, known, size, prompts, noise, lambda done, of: None)
-        film = torch.cat([film, new], dim=2)
-    return film
 
 
 @pytest.mark.parametrize(
@@ -127,7 +58,7 @@ def test_three_segments_equal_the_stock_long_video_call(
     )
     prompt, negative = embeddings()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+        torch.manual_seed(GLOBAL_SEED)
         stock = stock_pipeline(shift, sample_info)(
             prompt=None,
             prompt_embeds=prompt,
@@ -141,10 +72,9 @@ def test_three_segments_equal_the_stock_long_video_call(
             num_inference_steps=steps,
             guidance_scale=guidance,
             fps=fps,
-            generator=torch.Generator().manual_seed(11),
+            generator=torch.Generator().manual_seed(SEED),
             output_type="latent",
         ).frames
-        torch.manual_seed(3)
         ours = chained(config, stock.shape[2], sample_info)
     assert ours.shape == stock.shape == (1, 16, 20, 4, 6)
     assert torch.isfinite(ours).all()
@@ -207,7 +137,7 @@ def test_the_solver_equals_the_stock_scheduler(steps: int, spacing: Spacing) -> 
         stock.set_timesteps(sigmas=np.linspace(0.999, 0, steps + 1)[:-1])
     assert stock.timesteps.tolist() == schedule.timesteps.tolist()
     assert stock.sigmas.tolist() == schedule.sigmas.tolist()
-    solver = UniPC(schedule.sigmas)
+    solver = UniPC(schedule.sigmas).begin()
     generator = torch.Generator().manual_seed(1)
     theirs = ours = torch.randn(1, 16, 3, 4, generator=generator)
     for timestep in stock.timesteps:

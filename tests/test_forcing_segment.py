@@ -21,6 +21,7 @@ from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.noise import SeededNoise, stream
 from storyflow.forcing.renderer import ForcingRenderer
+from storyflow.forcing.vae import to_bytes
 from storyflow.renderer import Given, History, Renderer, SegmentSpec
 
 WIDTH, HEIGHT = tiny_models.WIDTH, tiny_models.HEIGHT
@@ -77,13 +78,19 @@ def segment(
     seed: int = 4,
     history: History | None = None,
     config: ForcingConfig = CONFIG,
+    start: NDArray[np.uint8] | None = None,
+    end: NDArray[np.uint8] | None = None,
 ) -> Kept:
     sink = Kept()
     overlap = 0 if history is None else config.overlap
     spec = SegmentSpec(WIDTH, HEIGHT, window, overlap, seed)
     one: Renderer = renderer(config)
-    one.render(spec, PROMPT, NEGATIVE, Given(history), sink)
+    one.render(spec, PROMPT, NEGATIVE, Given(history, start, end), sink)
     return sink
+
+
+def picture(seed: int = 8) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
 @cache
@@ -121,7 +128,7 @@ def test_a_segment_rendered_alone_equals_itself_in_the_chain() -> None:
     alone = ForcingRenderer(CONFIG)
     sink = Kept()
     alone.render(
-        SegmentSpec(WIDTH, HEIGHT, 21, 9, seed=3), PROMPT, NEGATIVE, chain[1].history(), sink
+        SegmentSpec(WIDTH, HEIGHT, 21, 9, seed=3), PROMPT, NEGATIVE, Given(chain[1].history()), sink
     )
     assert sink.digest() == chain[2].digest()
     assert len({s.digest() for s in chain}) == 3
@@ -164,6 +171,11 @@ def test_a_render_leaves_the_global_state_alone() -> None:
         {"history_noise": 0},
         {"solver_aliasing": True},
         {"dtype": "bfloat16"},
+        {"ar_step": 1},
+        {"ar_step": 1, "block": 2},
+        {"guidance_from": 0.3},
+        {"guidance_to": 0.7},
+        {"solver": "consistency"},
     ],
 )
 def test_every_setting_changes_the_pixels_of_a_continuing_segment(
@@ -186,7 +198,8 @@ def test_seed_prompt_negative_and_history_change_the_pixels() -> None:
         (4, PROMPT, NEGATIVE, dark),
     ):
         sink = Kept()
-        renderer().render(dataclasses.replace(spec, seed=seed), prompt, negative, before, sink)
+        changed = dataclasses.replace(spec, seed=seed)
+        renderer().render(changed, prompt, negative, Given(before), sink)
         digests.add(sink.digest())
     assert len(digests) == 5
 
@@ -194,7 +207,7 @@ def test_seed_prompt_negative_and_history_change_the_pixels() -> None:
 def test_guidance_one_reads_no_negative_prompt() -> None:
     config = dataclasses.replace(CONFIG, guidance=1.0)
     sink = Kept()
-    renderer(config).render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, None, None, sink)
+    renderer(config).render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), PROMPT, None, Given(), sink)
     assert len(sink.pixels) == 9
 
 
@@ -233,15 +246,95 @@ def test_segments_that_can_never_be_rendered_are_refused(
     assert refused.value.cure
 
 
-def test_latent_history_must_have_its_latents() -> None:
+def test_latent_history_must_have_the_shape_of_its_frames() -> None:
     config = dataclasses.replace(CONFIG, history="latents")
     spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, 1)
     pixels = np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
-    with pytest.raises(SegmentError, match="history has no latents"):
-        renderer(config).render(spec, PROMPT, NEGATIVE, Given(History(pixels)), Kept())
     short = History(pixels, np.zeros((16, 2, 4, 6), np.float32))
     with pytest.raises(SegmentError, match=r"\[16, 2, 4, 6\], expected float32 \[16, 3, 4, 6\]"):
         renderer(config).render(spec, PROMPT, NEGATIVE, Given(short), Kept())
+
+
+def test_a_clip_has_no_latents_so_its_frames_are_encoded() -> None:
+    clip = History(past().pixels)
+    config = dataclasses.replace(CONFIG, history="latents")
+    assert segment(history=clip, config=config).digest() == continued()
+
+
+MODES: dict[str, dict[str, object]] = {
+    "synchronous": {},
+    "asynchronous": {"ar_step": 1, "block": 2},
+    "consistency": {"solver": "consistency"},
+    "latents": {"history": "latents", "ar_step": 2},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_in_every_mode_a_segment_alone_equals_itself_in_a_shot(mode: str) -> None:
+    """A shot from one picture to another, and its segments once more, last first."""
+    config = dataclasses.replace(CONFIG, **MODES[mode])  # type: ignore[arg-type]
+    first = segment(seed=1, config=config, start=picture(1))
+    second = segment(seed=2, config=config, history=first.history())
+    third = segment(window=13, seed=3, config=config, history=second.history(), end=picture(2))
+    assert [len(s.pixels) for s in (first, second, third)] == [21, 12, 4]
+    assert [s.tails[0].shape[1] for s in (first, second, third)] == [6, 3, 1]
+    again = ForcingRenderer(config)
+    for kept, window, given in (
+        (third, 13, Given(second.history(), end=picture(2))),
+        (first, 21, Given(start=picture(1))),
+        (second, 21, Given(first.history())),
+    ):
+        sink = Kept()
+        seed = {id(first): 1, id(second): 2, id(third): 3}[id(kept)]
+        overlap = 0 if given.history is None else 9
+        spec = SegmentSpec(WIDTH, HEIGHT, window, overlap, seed)
+        again.render(spec, PROMPT, NEGATIVE, given, sink)
+        assert sink.digest() == kept.digest()
+
+
+def test_a_start_picture_is_the_first_frame_and_the_first_latent() -> None:
+    made = segment(start=picture())
+    with torch.inference_mode():
+        vae = renderer()._model.vae  # type: ignore[union-attr]
+        latent = vae.encode(picture()[None])
+        (frames,) = vae.decode(latent)
+    assert np.array_equal(made.tails[0][:, :1], latent[0].numpy())
+    assert np.array_equal(made.pixels[:1], to_bytes(frames))
+
+
+@pytest.mark.parametrize("continuing", [False, True])
+def test_an_end_picture_changes_the_pixels_and_is_no_frame_of_them(continuing: bool) -> None:
+    history = past() if continuing else None
+    with_end, without = segment(history=history, end=picture()), segment(history=history)
+    assert with_end.pixels.shape == without.pixels.shape
+    assert with_end.tails[0].shape == without.tails[0].shape
+    assert with_end.digest() != without.digest()
+    assert with_end.digest() != segment(history=history, end=picture(9)).digest()
+
+
+def test_a_window_of_one_start_picture_is_that_picture() -> None:
+    config = dataclasses.replace(CONFIG, overlap=1)
+    sink = segment(window=1, config=config, start=picture())
+    assert sink.pixels.shape == (1, HEIGHT, WIDTH, 3) and not sink.steps
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Given(start=np.zeros((32, 40, 3), np.uint8)), r"start picture is uint8 \[32, 40, 3\]"),
+        (Given(start=np.zeros((32, 48, 3), np.float32)), "start picture is float32"),
+        (Given(end=np.zeros((1, 32, 48, 3), np.uint8)), r"end picture is uint8 \[1, 32, 48, 3\]"),
+    ],
+)
+def test_pictures_of_another_size_are_refused(given: Given, message: str) -> None:
+    with pytest.raises(SegmentError, match=message):
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 21, 0, 1), PROMPT, NEGATIVE, given, Kept())
+
+
+def test_a_continuing_segment_has_no_start_picture() -> None:
+    given = Given(past(), start=picture())
+    with pytest.raises(SegmentError, match="continuing segment with a start picture"):
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 21, 9, 1), PROMPT, NEGATIVE, given, Kept())
 
 
 @pytest.mark.parametrize(
@@ -257,14 +350,14 @@ def test_prompts_of_another_model_are_refused(
     prompt: NDArray[np.float32] | None, negative: NDArray[np.float32] | None, message: str
 ) -> None:
     with pytest.raises(SegmentError, match=message):
-        renderer().render(SegmentSpec(WIDTH, HEIGHT, 21, 0, 1), prompt, negative, None, Kept())
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 21, 0, 1), prompt, negative, Given(), Kept())
 
 
 def test_numbers_that_are_not_finite_never_become_frames() -> None:
     sink = Kept()
     broken = np.full_like(PROMPT, np.nan)
     with pytest.raises(SegmentError, match="not finite"):
-        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), broken, NEGATIVE, None, sink)
+        renderer().render(SegmentSpec(WIDTH, HEIGHT, 9, 0, 1), broken, NEGATIVE, Given(), sink)
     assert not sink.chunks and not sink.tails
 
 
@@ -285,16 +378,36 @@ def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
     assert torch.is_grad_enabled()
 
 
-def test_nothing_is_kept_from_segment_to_segment() -> None:
-    def tensors() -> int:
+def test_a_long_shot_holds_no_more_in_memory_than_a_short_one() -> None:
+    def held() -> int:
         gc.collect()
-        return sum(1 for o in gc.get_objects() if type(o) is torch.Tensor)
+        tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor]
+        return sum({t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
-    segment(window=13, history=past())
-    before = tensors()
-    for seed in range(4):
-        segment(window=13, seed=seed, history=past())
-    assert tensors() <= before
+    class Watching(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.most = 0
+
+        def step(self, done: int, total: int) -> None:
+            if done == total:
+                self.most = max(self.most, held())
+
+        def latents(self, chunk: NDArray[np.float32]) -> None:
+            super().latents(chunk)
+            self.most = max(self.most, held())
+
+    def peak(segments: int) -> int:
+        history, most = past(), 0
+        for seed in range(segments):
+            sink = Watching()
+            spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, seed)
+            renderer().render(spec, PROMPT, NEGATIVE, Given(history), sink)
+            history, most = sink.history(), max(most, sink.most)
+        return most
+
+    segment(history=past())
+    assert peak(10) == peak(2)
 
 
 def test_noise_streams_depend_on_seed_and_purpose_alone() -> None:
@@ -302,6 +415,9 @@ def test_noise_streams_depend_on_seed_and_purpose_alone() -> None:
     one, two = SeededNoise(7), SeededNoise(7)
     assert torch.equal(one.initial(shape), two.initial(shape))
     assert torch.equal(one.history(shape), two.history(shape))
+    assert torch.equal(one.consistency(shape), two.consistency(shape))
+    purposes = [noise(shape) for noise in (one.initial, one.history, one.consistency)]
+    assert len({float(noise.sum()) for noise in purposes}) == 3
     assert not torch.equal(one.history(shape), two.initial(shape))
     assert not torch.equal(SeededNoise(7).initial(shape), SeededNoise(8).initial(shape))
     assert stream(2**80, "noise").initial_seed() != stream(0, "noise").initial_seed()
@@ -329,5 +445,5 @@ def test_the_embedded_toybox_renders() -> None:
     config = ForcingConfig(model="toybox", dtype="float32", steps=2, guidance=2.0)
     sink = Kept()
     prompt = np.zeros((3, 128), np.float32)
-    ForcingRenderer(config).render(SegmentSpec(96, 64, 17, 0, 1), prompt, prompt, None, sink)
+    ForcingRenderer(config).render(SegmentSpec(96, 64, 17, 0, 1), prompt, prompt, Given(), sink)
     assert sink.pixels.shape == (17, 64, 96, 3)

@@ -16,7 +16,10 @@ class NoiseSource(Protocol):
         """What denoising starts from; asked once."""
 
     def history(self, shape: tuple[int, ...]) -> Tensor:
-        """What is mixed into the history; asked once per step, in order."""
+        """What is mixed into the given first frames; asked once per forward pass, in order."""
+
+    def consistency(self, shape: tuple[int, ...]) -> Tensor:
+        """What the consistency solver adds anew; asked once per step and block, in order."""
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -36,9 +39,20 @@ class SeededNoise:
     def __init__(self, seed: int) -> None:
         self._initial = stream(seed, "noise")
         self._history = stream(seed, "history noise")
+        self._consistency = stream(seed, "consistency noise")
 
     def initial(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self._initial, dtype=torch.float32)
 
     def history(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self._history, dtype=torch.float32)
+
+    def consistency(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self._consistency, dtype=torch.float32)
+
+
+def moved(noise: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Noise from the CPU on its way to `device`, without waiting for the device's queue."""
+    if device.type == "cuda":
+        noise = noise.pin_memory()
+    return noise.to(device, non_blocking=True).to(dtype)

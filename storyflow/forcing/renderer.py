@@ -15,7 +15,7 @@ from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
 from storyflow.forcing.loading import device_of, load_model
 from storyflow.forcing.noise import SeededNoise
 from storyflow.forcing.segment import TEXT_TOKENS, Model, render_segment
-from storyflow.renderer import Given, History, SegmentSpec, Sink
+from storyflow.renderer import Given, SegmentSpec, Sink
 
 
 class ForcingRenderer:
@@ -49,15 +49,15 @@ class ForcingRenderer:
         """
         self.setup()
         assert self._model is not None
-        history = given.history
-        self._check(spec, history, self._model.vae.channels)
+        self._check_lengths(spec)
+        self._check_given(spec, given, self._model.vae.channels)
         text_dim = self._model.transformer.text_dim
         prompt = _checked_embedding("prompt", prompt, text_dim)
-        if self._config.guided:
-            negative = _checked_embedding("negative prompt", negative, text_dim)
+        guided = self._config.guided
+        negative = _checked_embedding("negative prompt", negative, text_dim) if guided else None
         noise = SeededNoise(spec.seed)
         with pinned_threads(self._config.threads), torch.inference_mode():
-            render_segment(self._model, self._config, spec, prompt, negative, history, noise, sink)
+            render_segment(self._model, self._config, spec, prompt, negative, given, noise, sink)
 
     def numerics(self) -> str:
         """What can change the last bits, such as `cpu-AVX512 float32 sdpa eager torch-2.13.0`."""
@@ -77,7 +77,7 @@ class ForcingRenderer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _check(self, spec: SegmentSpec, history: History | None, channels: int) -> None:
+    def _check_lengths(self, spec: SegmentSpec) -> None:
         side = 2 * PIXELS_PER_LATENT
         if spec.width % side or spec.height % side or spec.width < side or spec.height < side:
             raise SegmentError(
@@ -99,34 +99,45 @@ class ForcingRenderer:
                 f"an overlap of {spec.overlap} in a window of {spec.window} frames",
                 cure=f"use 0 for a fresh segment or {self._config.overlap} for a continuing one",
             )
+
+    def _check_given(self, spec: SegmentSpec, given: Given, channels: int) -> None:
+        history = given.history
         if (history is None) != (spec.overlap == 0):
             raise SegmentError(
                 f"overlap {spec.overlap} with {'no' if history is None else 'a'} history",
                 cure="give history exactly to continuing segments",
             )
-        if history is not None:
-            self._check_history(spec, history, channels)
-
-    def _check_history(self, spec: SegmentSpec, history: History, channels: int) -> None:
-        array: NDArray[np.uint8] | NDArray[np.float32]
-        if self._config.history == "pixels":
-            wanted: tuple[int, ...] = (spec.overlap, spec.height, spec.width, 3)
-            array, form = history.pixels, "uint8"
+        if given.start is not None and history is not None:
+            raise SegmentError(
+                "a continuing segment with a start picture: its first frames are its history",
+                cure="give a start picture to a fresh segment only",
+            )
+        picture = (spec.height, spec.width, 3)
+        for name, frame in (("start", given.start), ("end", given.end)):
+            if frame is not None:
+                _check_array(f"the {name} picture is", frame, picture, "uint8")
+        if history is None:
+            return
+        if self._config.history == "pixels" or history.latents is None:
+            frames = (spec.overlap, *picture)
+            _check_array("the history's pixels are", history.pixels, frames, "uint8")
         else:
             h, w = spec.height // PIXELS_PER_LATENT, spec.width // PIXELS_PER_LATENT
-            wanted = (channels, latent_frames(spec.overlap), h, w)
-            if history.latents is None:
-                raise SegmentError(
-                    "the history has no latents, which `history: latents` reads",
-                    cure="render the segment before it again, or set `history: pixels`",
-                )
-            array, form = history.latents, "float32"
-        if array.shape != wanted or array.dtype != form:
-            raise SegmentError(
-                f"history {self._config.history} are {array.dtype} {list(array.shape)}, expected "
-                f"{form} {list(wanted)}",
-                cure="continue only from segments of the same frame size and overlap",
-            )
+            tail = (channels, latent_frames(spec.overlap), h, w)
+            _check_array("the history's latents are", history.latents, tail, "float32")
+
+
+def _check_array(
+    what: str,
+    array: NDArray[np.uint8] | NDArray[np.float32],
+    shape: tuple[int, ...],
+    dtype: str,
+) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise SegmentError(
+            f"{what} {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}",
+            cure="give what has the segment's own frame size and overlap",
+        )
 
 
 def _checked_embedding(

@@ -1,8 +1,9 @@
-"""One segment: history in, new frames out. The heart of diffusion forcing.
+"""One segment: what is given goes in, new frames come out. The heart of diffusion forcing.
 
 SkyReels-V2 (arXiv 2504.13074, section 3.3) trains with a noise level of its own for every latent
 frame (Diffusion Forcing, arXiv 2407.01392). So frames that are already there enter the window with
-noise level 0 and stay as they are, and the frames after them are denoised beside them.
+noise level 0 and stay as they are, and the others are denoised beside them: all at once, or block
+after block.
 """
 
 from __future__ import annotations
@@ -16,14 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from storyflow.errors import SegmentError
+from storyflow.forcing.conditions import Conditions, blurred, read_conditions
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
-from storyflow.forcing.noise import NoiseSource
-from storyflow.forcing.schedule import LEVELS, make_schedule
-from storyflow.forcing.solver import UniPC
+from storyflow.forcing.lattice import latent_frames
+from storyflow.forcing.noise import NoiseSource, moved
+from storyflow.forcing.schedule import (
+    Schedule,
+    block_numbers,
+    guided_steps,
+    make_schedule,
+    make_timetable,
+)
+from storyflow.forcing.solver import Consistency, Solver, UniPC
 from storyflow.forcing.transformer import LeanTransformer, PromptContext
 from storyflow.forcing.vae import StreamingVAE, to_bytes
-from storyflow.renderer import History, SegmentSpec, Sink
+from storyflow.renderer import Given, SegmentSpec, Sink
 
 TEXT_TOKENS = 512
 """Prompts are padded with zeros to this length; the padding is attended to, as in training."""
@@ -43,86 +51,105 @@ def render_segment(
     spec: SegmentSpec,
     prompt: NDArray[np.float32],
     negative: NDArray[np.float32] | None,
-    history: History | None,
+    given: Given,
     noise: NoiseSource,
     sink: Sink,
 ) -> None:
-    """Denoise one window after its history and stream the new frames into `sink`.
+    """Denoise one window and stream the frames after its history into `sink`.
 
     The arguments have been checked (see renderer.py). Raises SegmentError when the result is not
     finite.
     """
-    known = _history_latents(model, config, spec, history)  # [1, c, p, h, w], p may be 0
-    prompts = [_read_prompt(model, prompt)]
-    if config.guided:
-        assert negative is not None
-        prompts.append(_read_prompt(model, negative))
-    new = denoise(
-        model.transformer, config, known, latent_frames(spec.window), prompts, noise, sink.step
+    conditions = read_conditions(model.vae, config, spec, given)
+    texts = [prompt] if negative is None else [prompt, negative]
+    window = denoise(
+        model.transformer,
+        config,
+        conditions,
+        latent_frames(spec.window),
+        [_read_prompt(model.transformer, text) for text in texts],
+        noise,
+        sink.step,
     )
-    if not bool(torch.isfinite(new).all()):
+    if not bool(torch.isfinite(window).all()):
         raise SegmentError(
             f"the model gave numbers that are not finite (dtype {config.dtype}, "
             f"guidance {config.guidance:g})",
             cure="use bfloat16 or float32, or less guidance",
         )
-    sink.latents(new[0].contiguous().cpu().numpy())
-    for frames in new_frames(model.vae, known, new):
+    sink.latents(window[0, :, conditions.history :].contiguous().cpu().numpy())
+    for frames in decode_after(model.vae, window, conditions.history):
         sink.frames(frames)
 
 
 def denoise(
     transformer: LeanTransformer,
     config: ForcingConfig,
-    known: Tensor,
+    conditions: Conditions,
     window: int,
     prompts: list[PromptContext],
     noise: NoiseSource,
     progress: Callable[[int, int], None],
 ) -> Tensor:
-    """The new latents, float32 [1, c, window - p, h, w], after `known` [1, c, p, h, w].
+    """The whole window's latents, float32 [1, c, window, h, w]; the known ones as they were.
 
     `window` counts latent frames. `prompts` holds the prompt and, when guided, the negative one.
     """
     schedule = make_schedule(config.steps, config.shift, config.sigmas)
-    solver = UniPC(schedule.sigmas, aliasing=config.solver_aliasing)
-    _, channels, p, h, w = known.shape
+    table = make_timetable(
+        schedule,
+        window,
+        conditions.known,
+        ends=conditions.ends,
+        ar_step=config.ar_step,
+        block=config.block,
+        history_noise=config.history_noise,
+    )
     dtype, device = transformer.dtype, transformer.device
+    _, channels, _, h, w = conditions.first.shape
+    first, end = (x.to(device, dtype) for x in (conditions.first, conditions.end))
+    rows = torch.from_numpy(table.timesteps).to(device)
+    numbers = block_numbers(window, config.block, conditions.ends)
+    seen = {"blocks": torch.from_numpy(numbers).to(device)} if config.causal else {}
 
-    # Row k tells the model every latent frame's timestep: history is (almost) clean.
-    rows = torch.from_numpy(schedule.timesteps)[:, None].repeat(1, window)  # [steps, window]
-    rows[:, :p] = config.history_noise
-    rows = rows.to(device)
+    start = noise.initial((1, channels, window, h, w)).to(device)
+    samples = [start[:, :, block.start : block.stop] for block in table.blocks]
+    solver = _solver(config, schedule, noise, device)
+    steppers = [solver.begin() for _ in samples]
+    guided = guided_steps(config.steps, config.guidance_from, config.guidance_to)
 
-    sample = noise.initial((1, channels, window, h, w))[:, :, p:].to(device)
-    known = known.to(device, dtype)
-    for k in range(schedule.steps):
-        seen = torch.cat([_blur(known, config.history_noise, noise), sample.to(dtype)], dim=2)
-        velocities = transformer(seen, rows[k : k + 1], prompts)
-        velocity = _guide([v[:, :, p:].float() for v in velocities], config.guidance)
-        sample = solver.step(velocity, sample)
-        progress(k + 1, schedule.steps)
-    return sample
+    for row in range(table.passes):
+        parts = [blurred(first, config.history_noise, noise), *(s.to(dtype) for s in samples), end]
+        stepping = table.stepping(row)
+        asked = prompts if any(step in guided for _, step in stepping) else prompts[:1]
+        velocities = transformer(torch.cat(parts, dim=2), rows[row : row + 1], asked, **seen)
+        for i, step in stepping:
+            frames = slice(table.blocks[i].start, table.blocks[i].stop)
+            own = [v[:, :, frames].float() for v in velocities]
+            velocity = _guide(own if step in guided else own[:1], config.guidance)
+            samples[i] = steppers[i].step(velocity, samples[i])
+        progress(row + 1, table.passes)
+    return torch.cat([conditions.first.to(device), *samples], dim=2)
 
 
-def new_frames(vae: StreamingVAE, known: Tensor, new: Tensor) -> Iterator[NDArray[np.uint8]]:
-    """Decode a window in order and give only the new frames, uint8 [n, height, width, 3].
+def decode_after(vae: StreamingVAE, window: Tensor, history: int) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a window's latents without those of its history, uint8 [n, height, width, 3].
 
-    The history is decoded too: its features lead over into the first new frame.
+    The history is decoded too: its features lead over into the first frame after it.
     """
-    window = torch.cat([known.to(new.device, new.dtype), new], dim=2)
     for latent, frames in enumerate(vae.decode(window)):
-        if latent >= known.shape[2]:
+        if latent >= history:
             yield to_bytes(frames)
 
 
-def _blur(known: Tensor, thousandths: int, noise: NoiseSource) -> Tensor:
-    """History with a little fresh noise, drawn anew at every step as the reference does."""
-    if thousandths == 0 or known.shape[2] == 0:
-        return known
-    part = thousandths / LEVELS
-    drawn = noise.history(tuple(known.shape)).to(known.device, known.dtype)
-    return known * (1 - part) + drawn * part
+def _solver(
+    config: ForcingConfig, schedule: Schedule, noise: NoiseSource, device: torch.device
+) -> Solver:
+    if config.solver == "unipc":
+        return UniPC(schedule.sigmas, aliasing=config.solver_aliasing)
+    return Consistency(
+        schedule.sigmas, lambda shape: moved(noise.consistency(shape), device, torch.float32)
+    )
 
 
 def _guide(velocities: list[Tensor], guidance: float) -> Tensor:
@@ -133,25 +160,7 @@ def _guide(velocities: list[Tensor], guidance: float) -> Tensor:
     return unwanted + guidance * (wanted - unwanted)
 
 
-def _history_latents(
-    model: Model, config: ForcingConfig, spec: SegmentSpec, history: History | None
-) -> Tensor:
-    """Normalised latents of the history, float32 [1, c, p, h, w]; p is 0 without history.
-
-    `pixels` encodes the last frames again, which makes the first of them a one-frame latent, as in
-    training; `latents` takes the tail as it was, without a VAE round trip.
-    """
-    if history is None:
-        h, w = spec.height // PIXELS_PER_LATENT, spec.width // PIXELS_PER_LATENT
-        return torch.zeros(1, model.vae.channels, 0, h, w)
-    if config.history == "pixels":
-        return model.vae.encode(history.pixels)
-    assert history.latents is not None
-    return torch.from_numpy(np.array(history.latents, dtype=np.float32))[None]
-
-
-def _read_prompt(model: Model, embedding: NDArray[np.float32]) -> PromptContext:
-    transformer = model.transformer
+def _read_prompt(transformer: LeanTransformer, embedding: NDArray[np.float32]) -> PromptContext:
     padded = torch.zeros(1, TEXT_TOKENS, transformer.text_dim)
     padded[0, : len(embedding)] = torch.from_numpy(np.array(embedding, dtype=np.float32))
     return transformer.read_prompt(padded.to(transformer.device, transformer.dtype))
