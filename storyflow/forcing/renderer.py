@@ -52,9 +52,9 @@ class ForcingRenderer:
         self._check_lengths(spec)
         self._check_given(spec, given, self._model.vae.channels)
         text_dim = self._model.transformer.text_dim
-        prompt = _checked_embedding("prompt", prompt, text_dim)
+        prompt = checked_embedding("prompt", prompt, text_dim)
         guided = self._config.guided
-        negative = _checked_embedding("negative prompt", negative, text_dim) if guided else None
+        negative = checked_embedding("negative prompt", negative, text_dim) if guided else None
         noise = SeededNoise(spec.seed)
         with pinned_threads(self._config.threads), torch.inference_mode():
             render_segment(self._model, self._config, spec, prompt, negative, given, noise, sink)
@@ -78,22 +78,7 @@ class ForcingRenderer:
             torch.cuda.empty_cache()
 
     def _check_lengths(self, spec: SegmentSpec) -> None:
-        side = 2 * PIXELS_PER_LATENT
-        if spec.width % side or spec.height % side or spec.width < side or spec.height < side:
-            raise SegmentError(
-                f"a picture of {spec.width}x{spec.height} does not divide by {side}",
-                cure=f"choose a frame size in multiples of {side}",
-            )
-        try:
-            latent_frames(spec.window)
-        except ValueError as error:
-            raise SegmentError(f"window: {error}", cure="plan on this model's lattice") from None
-        if spec.window > self._config.window:
-            raise SegmentError(
-                f"a window of {spec.window} frames is longer than the {self._config.window} that "
-                "the model was trained on",
-                cure="plan shorter segments",
-            )
+        check_window(spec, self._config.window)
         if spec.overlap not in (0, self._config.overlap) or spec.overlap >= spec.window:
             raise SegmentError(
                 f"an overlap of {spec.overlap} in a window of {spec.window} frames",
@@ -115,24 +100,45 @@ class ForcingRenderer:
         picture = (spec.height, spec.width, 3)
         for name, frame in (("start", given.start), ("end", given.end)):
             if frame is not None:
-                _check_array(f"the {name} picture is", frame, picture, "uint8")
+                check_array(f"the {name} picture is", frame, picture, "uint8")
         if history is None:
             return
         if self._config.history == "pixels" or history.latents is None:
             frames = (spec.overlap, *picture)
-            _check_array("the history's pixels are", history.pixels, frames, "uint8")
+            check_array("the history's pixels are", history.pixels, frames, "uint8")
         else:
             h, w = spec.height // PIXELS_PER_LATENT, spec.width // PIXELS_PER_LATENT
             tail = (channels, latent_frames(spec.overlap), h, w)
-            _check_array("the history's latents are", history.latents, tail, "float32")
+            check_array("the history's latents are", history.latents, tail, "float32")
 
 
-def _check_array(
+def check_window(spec: SegmentSpec, trained: int) -> None:
+    """Refuse a frame size or a window that no SkyReels-V2 model renders. Raises SegmentError."""
+    side = 2 * PIXELS_PER_LATENT
+    if spec.width % side or spec.height % side or spec.width < side or spec.height < side:
+        raise SegmentError(
+            f"a picture of {spec.width}x{spec.height} does not divide by {side}",
+            cure=f"choose a frame size in multiples of {side}",
+        )
+    try:
+        latent_frames(spec.window)
+    except ValueError as error:
+        raise SegmentError(f"window: {error}", cure="plan on this model's lattice") from None
+    if spec.window > trained:
+        raise SegmentError(
+            f"a window of {spec.window} frames is longer than the {trained} that the model was "
+            "trained on",
+            cure="plan shorter segments",
+        )
+
+
+def check_array(
     what: str,
     array: NDArray[np.uint8] | NDArray[np.float32],
     shape: tuple[int, ...],
     dtype: str,
 ) -> None:
+    """Refuse another shape or dtype. Raises SegmentError."""
     if array.shape != shape or array.dtype != dtype:
         raise SegmentError(
             f"{what} {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}",
@@ -140,9 +146,10 @@ def _check_array(
         )
 
 
-def _checked_embedding(
+def checked_embedding(
     name: str, embedding: NDArray[np.float32] | None, text_dim: int
 ) -> NDArray[np.float32]:
+    """The embedding [tokens, text_dim]; refused where there is none or another. SegmentError."""
     if embedding is None:
         raise SegmentError(
             f"the segment has no {name}", cure="encode one, an empty text if need be"

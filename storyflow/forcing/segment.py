@@ -67,19 +67,31 @@ def render_segment(
         config,
         conditions,
         latent_frames(spec.window),
-        [_read_prompt(model.transformer, text) for text in texts],
+        [model.transformer.read_prompt(padded(model.transformer, text)) for text in texts],
         noise,
         sink.step,
     )
+    check_finite(window, config)
+    sink.latents(window[0, :, conditions.history :].contiguous().cpu().numpy())
+    for frames in decode_after(model.vae, window, conditions.history):
+        sink.frames(frames)
+
+
+def padded(transformer: LeanTransformer, embedding: NDArray[np.float32]) -> Tensor:
+    """A prompt's embedding [tokens, text_dim] as the transformer reads it, [1, 512, text_dim]."""
+    prompt = torch.zeros(1, TEXT_TOKENS, transformer.text_dim)
+    prompt[0, : len(embedding)] = torch.from_numpy(np.array(embedding, dtype=np.float32))
+    return prompt.to(transformer.device, transformer.dtype)
+
+
+def check_finite(window: Tensor, config: ForcingConfig) -> None:
+    """Raises SegmentError for latents that no picture can be made of."""
     if not bool(torch.isfinite(window).all()):
         raise SegmentError(
             f"the model gave numbers that are not finite (dtype {config.dtype}, "
             f"guidance {config.guidance:g})",
             cure="use bfloat16 or float32, or less guidance",
         )
-    sink.latents(window[0, :, conditions.history :].contiguous().cpu().numpy())
-    for frames in decode_after(model.vae, window, conditions.history):
-        sink.frames(frames)
 
 
 def denoise(
@@ -110,7 +122,7 @@ def denoise(
     first, end = (x.to(device, dtype) for x in (conditions.first, conditions.end))
     rows = torch.from_numpy(table.timesteps).to(device)
     numbers = block_numbers(window, config.block, conditions.ends)
-    seen = {"blocks": torch.from_numpy(numbers).to(device)} if config.causal else {}
+    visible = torch.from_numpy(numbers) if config.causal else None
 
     start = noise.initial((1, channels, window, h, w)).to(device)
     samples = [start[:, :, block.start : block.stop] for block in table.blocks]
@@ -122,7 +134,9 @@ def denoise(
         parts = [blurred(first, config.history_noise, noise), *(s.to(dtype) for s in samples), end]
         stepping = table.stepping(row)
         asked = prompts if any(step in guided for _, step in stepping) else prompts[:1]
-        velocities = transformer(torch.cat(parts, dim=2), rows[row : row + 1], asked, **seen)
+        velocities = transformer(
+            torch.cat(parts, dim=2), rows[row : row + 1], asked, blocks=visible
+        )
         for i, step in stepping:
             frames = slice(table.blocks[i].start, table.blocks[i].stop)
             own = [v[:, :, frames].float() for v in velocities]
@@ -158,9 +172,3 @@ def _guide(velocities: list[Tensor], guidance: float) -> Tensor:
         return velocities[0]
     wanted, unwanted = velocities
     return unwanted + guidance * (wanted - unwanted)
-
-
-def _read_prompt(transformer: LeanTransformer, embedding: NDArray[np.float32]) -> PromptContext:
-    padded = torch.zeros(1, TEXT_TOKENS, transformer.text_dim)
-    padded[0, : len(embedding)] = torch.from_numpy(np.array(embedding, dtype=np.float32))
-    return transformer.read_prompt(padded.to(transformer.device, transformer.dtype))
