@@ -1,7 +1,6 @@
 """A lean forward pass over the weights of diffusers' SkyReelsV2Transformer3DModel.
 
-Same numbers as `model(..., enable_diffusion_forcing=True)`, bit for bit in float32 on a CPU, with
-less work:
+Same numbers as the stock model, bit for bit in float32 on a CPU, with less work:
 
 - The modulation by time stays per latent frame and is broadcast; the stock pass copies it to every
   token, which at 14B and 720P costs 18 GB.
@@ -10,7 +9,8 @@ less work:
   before the prompt first enters, which is up to the first cross-attention.
 
 There is no attention mask: the released weights were not trained for block-causal attention
-(SkyReels-V2 issue 58).
+(SkyReels-V2 issue 58). For weights that were, each block of frames attends on its own to what it
+may see.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor
+
+from storyflow.forcing.block import attend_to_frames, attend_to_prompt, modulate, reach_of
 
 
 @dataclass(frozen=True)
 class PromptContext:
-    """A prompt as the blocks read it: keys and values per block, each [1, 512, heads, head dim]."""
+    """A prompt as the blocks read it: per block its key and value [1, 512, heads, head dim].
 
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
+    Models that read an image have two more per block, its key and value [1, 257, heads, head dim].
+    """
+
+    blocks: tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True)
 class _Time:
     """What the noise level does to each latent frame of one step; d is the hidden width.
 
-    `blocks` [1, f, 6, d] shifts, scales and gates every block; `end` [1, f, d] the last norm.
+    `blocks` [1, f, 6, d] shifts, scales and gates every block; `end` [1, f, d] the last norm. With
+    one noise level for all frames f is 1.
     """
 
     blocks: Tensor
@@ -71,38 +75,66 @@ class LeanTransformer:
     def text_dim(self) -> int:
         return int(self._model.config.text_dim)
 
-    def read_prompt(self, embedding: Tensor) -> PromptContext:
-        """Keys and values of a padded prompt embedding [1, 512, text_dim]."""
-        text = self._model.condition_embedder.text_embedder(embedding)  # [1, 512, d]
-        keys, values = [], []
+    @property
+    def image_dim(self) -> int | None:
+        """Width of the image embedding that the model reads; None for models that read none."""
+        width: int | None = self._model.config.image_dim
+        return width
+
+    def read_prompt(self, embedding: Tensor, image: Tensor | None = None) -> PromptContext:
+        """Keys and values of a padded prompt embedding [1, 512, text_dim].
+
+        `image` [1, 257, image_dim] is the CLIP embedding of full-sequence image-to-video models.
+        Raises ValueError where it is given to a model that reads none, or missing for one that
+        does.
+        """
+        embedder = self._model.condition_embedder
+        if (image is None) != (embedder.image_embedder is None):
+            raise ValueError(
+                f"{'no' if image is None else 'an'} image embedding for a model whose image_dim is "
+                f"{self.image_dim}"
+            )
+        text = embedder.text_embedder(embedding)  # [1, 512, d]
+        picture = None if image is None else embedder.image_embedder(image)  # [1, 257, d]
+        blocks: list[tuple[Tensor, ...]] = []
         for block in self._model.blocks:
             attention = block.attn2
-            split = (attention.heads, -1)
-            keys.append(attention.norm_k(attention.to_k(text)).unflatten(2, split))
-            values.append(attention.to_v(text).unflatten(2, split))
-        return PromptContext(tuple(keys), tuple(values))
+            parts = [attention.norm_k(attention.to_k(text)), attention.to_v(text)]
+            if picture is not None:
+                key = attention.norm_added_k(attention.add_k_proj(picture))
+                parts += [key, attention.add_v_proj(picture)]
+            blocks.append(tuple(part.unflatten(2, (attention.heads, -1)) for part in parts))
+        return PromptContext(tuple(blocks))
 
     def __call__(
-        self, latents: Tensor, timesteps: Tensor, prompts: Sequence[PromptContext]
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompts: Sequence[PromptContext],
+        blocks: Tensor | None = None,
     ) -> list[Tensor]:
-        """Velocities, shaped like `latents`, one for each prompt.
+        """Velocities [1, out channels, f, h, w], one for each prompt.
 
-        `latents` [1, channels, f, h, w] in the model's dtype; `timesteps` int64 [1, f].
+        `latents` [1, channels, f, h, w] in the model's dtype; `timesteps` int64 [1, f], or [1, 1]
+        for one noise level of all frames (models without diffusion forcing). `blocks` int64 [f]
+        numbers the latent frames for weights trained for block-causal attention: a frame attends
+        to blocks up to its own.
         """
         model = self._model
-        f = latents.shape[2]
         rotary = self._positions(latents)
         time = self._time(timesteps, latents.dtype)
+        reach = None if blocks is None else reach_of(blocks)
         first, *rest = model.blocks
         hidden = model.patch_embedding(latents).flatten(2).transpose(1, 2)  # [1, f*h'*w', d]
-        hidden, modulation = _attend_to_frames(first, hidden, time, rotary)
+        hidden, modulation = attend_to_frames(first, hidden, time.blocks, rotary, reach)
         velocities = []
         for prompt in prompts:
-            x = _attend_to_prompt(first, hidden, modulation, prompt.keys[0], prompt.values[0])
-            for block, key, value in zip(rest, prompt.keys[1:], prompt.values[1:], strict=True):
-                x, own = _attend_to_frames(block, x, time, rotary)
-                x = _attend_to_prompt(block, x, own, key, value)
-            velocities.append(self._to_latents(x, time.end, f, latents.shape))
+            text, *texts = prompt.blocks
+            x = attend_to_prompt(first, hidden, modulation, text)
+            for block, text in zip(rest, texts, strict=True):
+                x, own = attend_to_frames(block, x, time.blocks, rotary, reach)
+                x = attend_to_prompt(block, x, own, text)
+            velocities.append(self._to_latents(x, time.end, latents.shape))
         return velocities
 
     def _time(self, timesteps: Tensor, dtype: torch.dtype) -> _Time:
@@ -123,60 +155,14 @@ class LeanTransformer:
             self._rotary = shape, self._model.rope(latents)
         return self._rotary[1]
 
-    def _to_latents(self, x: Tensor, end: Tensor, f: int, shape: torch.Size) -> Tensor:
+    def _to_latents(self, x: Tensor, end: Tensor, shape: torch.Size) -> Tensor:
         model = self._model
         p_t, p_h, p_w = model.config.patch_size
-        _, _, _, h, w = shape
+        _, _, f, h, w = shape
         table = model.scale_shift_table.unsqueeze(2)  # [1, 2, 1, d]
         shift, scale = (table + end.unsqueeze(1)).unsqueeze(3).unbind(1)  # [1, f, 1, d]
-        x = _modulate(model.norm_out(x.float()), shift, scale, f).to(x.dtype)
+        x = modulate(model.norm_out(x.float()), shift, scale).to(x.dtype)
         x = model.proj_out(x)  # [1, f*h'*w', patch * channels]
         x = x.reshape(1, f // p_t, h // p_h, w // p_w, p_t, p_h, p_w, -1)
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)  # [1, channels, f, h, w]
-
-
-def _by_frame(x: Tensor, f: int) -> Tensor:
-    """[1, f*hw, d] seen as [1, f, hw, d]."""
-    return x.reshape(1, f, -1, x.shape[2])
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor, f: int) -> Tensor:
-    """`x * (1 + scale) + shift` with x [1, f*hw, d] and per-frame shift and scale [1, f, 1, d]."""
-    return (_by_frame(x, f) * (1 + scale) + shift).flatten(1, 2)
-
-
-def _gate(x: Tensor, gate: Tensor) -> Tensor:
-    """`x * gate` with x [1, f*hw, d] and a per-frame gate [1, f, 1, d]."""
-    return (_by_frame(x, gate.shape[1]) * gate).flatten(1, 2)
-
-
-def _attend_to_frames(
-    block: Any, hidden: Tensor, time: _Time, rotary: tuple[Tensor, Tensor]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Self-attention over all tokens; also gives the block's modulation, six of [1, f, 1, d]."""
-    f = time.blocks.shape[1]
-    table = block.scale_shift_table.unsqueeze(1)  # [1, 1, 6, d]
-    modulation = (table + time.blocks.float()).unsqueeze(3).unbind(2)
-    shift, scale, gate, *_ = modulation
-    normed = _modulate(block.norm1(hidden.float()), shift, scale, f).to(hidden.dtype)
-    attended = block.attn1(normed, None, None, rotary)
-    return (hidden.float() + _gate(attended, gate)).to(hidden.dtype), modulation
-
-
-def _attend_to_prompt(
-    block: Any, hidden: Tensor, modulation: tuple[Tensor, ...], key: Tensor, value: Tensor
-) -> Tensor:
-    """Cross-attention to the prompt, then the feed-forward layers."""
-    *_, shift, scale, gate = modulation
-    attention = block.attn2
-    normed = block.norm2(hidden.float()).to(hidden.dtype)
-    query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
-    attended = dispatch_attention_fn(
-        query, key, value, backend=attention.processor._attention_backend
-    )
-    attended = attention.to_out[0](attended.flatten(2, 3).to(query.dtype))
-    hidden = hidden + attended
-    normed = _modulate(block.norm3(hidden.float()), shift, scale, gate.shape[1]).to(hidden.dtype)
-    fed = block.ffn(normed)
-    return (hidden.float() + _gate(fed.float(), gate)).to(hidden.dtype)

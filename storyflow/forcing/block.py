@@ -1,0 +1,147 @@
+"""One transformer block over the weights of diffusers' SkyReelsV2TransformerBlock, in two halves.
+
+The first half looks at the video, the second at the prompt; up to the first block's middle nothing
+depends on the prompt. Shapes: b passes of guidance, f latent frames of hw tokens each (or f = 1 and
+all tokens, for models with one noise level), n = f * hw tokens, d the hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import Tensor
+
+Modulation = tuple[Tensor, ...]
+"""Shift, scale and gate of self-attention, then of the feed-forward layers: six of [1, f, 1, d]."""
+
+Reach = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+"""For block-causal attention: latent frames that ask, and latent frames that they see."""
+
+
+def attend_to_frames(
+    block: Any,
+    hidden: Tensor,
+    time: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    reach: Reach | None = None,
+) -> tuple[Tensor, Modulation]:
+    """Self-attention over all tokens; also gives the block's modulation for its other half.
+
+    `hidden` [b, n, d], `time` [1, f, 6, d], `rotary` cosines and sines [1, n, 1, head dim].
+    """
+    table = block.scale_shift_table.unsqueeze(1)  # [1, 1, 6, d]
+    modulation = (table + time.float()).unsqueeze(3).unbind(2)
+    shift, scale, gate, *_ = modulation
+    normed = modulate(block.norm1(hidden.float()), shift, scale).to(hidden.dtype)
+    attended = _look_around(block.attn1, normed, rotary, reach)
+    return (hidden.float() + _gate(attended, gate)).to(hidden.dtype), modulation
+
+
+def attend_to_prompt(
+    block: Any, hidden: Tensor, modulation: Modulation, text: Sequence[Tensor]
+) -> Tensor:
+    """Cross-attention to the prompt, then the feed-forward layers.
+
+    `text` holds the prompt's key and value [b, tokens, heads, head dim] and, for models that read
+    an image, the image's.
+    """
+    *_, shift, scale, gate = modulation
+    attention = block.attn2
+    normed = block.norm2(hidden.float()).to(hidden.dtype)
+    query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
+    key, value, *image = text
+    attended = _attend(attention, query, key, value)
+    if image:
+        attended = attended + _attend(attention, query, *image)
+    hidden = hidden + attention.to_out[0](attended)
+    normed = modulate(block.norm3(hidden.float()), shift, scale).to(hidden.dtype)
+    fed = block.ffn(normed)
+    return (hidden.float() + _gate(fed.float(), gate)).to(hidden.dtype)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """`x * (1 + scale) + shift` with x [b, n, d] and per-frame shift and scale [1, f, 1, d]."""
+    return (_by_frame(x, scale.shape[1]) * (1 + scale) + shift).flatten(1, 2)
+
+
+def reach_of(blocks: Tensor) -> Reach:
+    """Who sees whom when a frame of block k attends to blocks 0 to k; `blocks` int64 [f]."""
+    numbers = blocks.tolist()
+    return tuple(
+        (
+            tuple(i for i, n in enumerate(numbers) if n == k),
+            tuple(i for i, n in enumerate(numbers) if n <= k),
+        )
+        for k in sorted(set(numbers))
+    )
+
+
+def _look_around(
+    attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor], reach: Reach | None
+) -> Tensor:
+    split = (attention.heads, -1)
+    query = _rotate(attention.norm_q(attention.to_q(x)).unflatten(2, split), *rotary)
+    key = _rotate(attention.norm_k(attention.to_k(x)).unflatten(2, split), *rotary)
+    value = attention.to_v(x).unflatten(2, split)
+    if reach is None:
+        attended = _attend(attention, query, key, value)
+    else:
+        attended = _attend_backwards(attention, query, key, value, reach)
+    result: Tensor = attention.to_out[0](attended)
+    return result
+
+
+def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """[b, n, d] from queries, keys and values [b, tokens, heads, head dim]."""
+    attended: Tensor = dispatch_attention_fn(
+        query, key, value, backend=attention.processor._attention_backend
+    )
+    return attended.flatten(2, 3).to(query.dtype)
+
+
+def _attend_backwards(
+    attention: Any, query: Tensor, key: Tensor, value: Tensor, reach: Reach
+) -> Tensor:
+    """Block-causal attention without a mask: block after block, each with the keys it may see.
+
+    A mask would take n * n bytes (2.6 GB at 97 frames of 540P) and keep fast kernels away.
+    """
+    f = sum(len(asking) for asking, _ in reach)
+    query, key, value = (_by_frame(x, f) for x in (query, key, value))
+    out = query.new_empty(*query.shape[:3], query.shape[3] * query.shape[4])
+    for asking, seen in reach:
+        own = _frames(query, asking)
+        found = _attend(attention, own, _frames(key, seen), _frames(value, seen))
+        out[:, list(asking)] = _by_frame(found, len(asking))
+    return out.flatten(1, 2)
+
+
+def _frames(x: Tensor, chosen: tuple[int, ...]) -> Tensor:
+    """The tokens of these frames: [b, f, hw, heads, head dim] to [b, tokens, heads, head dim]."""
+    first, last = chosen[0], chosen[-1]
+    if last - first + 1 == len(chosen):
+        return x[:, first : last + 1].flatten(1, 2)
+    return x[:, list(chosen)].flatten(1, 2)
+
+
+def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary position embedding of x [b, n, heads, head dim], pair by pair."""
+    first, second = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    cos, sin = cosines[..., 0::2], sines[..., 1::2]
+    out = torch.empty_like(x)
+    out[..., 0::2] = first * cos - second * sin
+    out[..., 1::2] = first * sin + second * cos
+    return out
+
+
+def _by_frame(x: Tensor, f: int) -> Tensor:
+    """[b, f*hw, ...] seen as [b, f, hw, ...]."""
+    return x.reshape(x.shape[0], f, x.shape[1] // f, *x.shape[2:])
+
+
+def _gate(x: Tensor, gate: Tensor) -> Tensor:
+    """`x * gate` with x [b, n, d] and a per-frame gate [1, f, 1, d]."""
+    return (_by_frame(x, gate.shape[1]) * gate).flatten(1, 2)
