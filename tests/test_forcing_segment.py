@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from live_bytes import LiveBytes
 from numpy.typing import NDArray
 
 from storyflow.errors import SegmentError
@@ -379,32 +379,12 @@ def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
 
 
 def test_a_long_shot_holds_no_more_in_memory_than_a_short_one() -> None:
-    def held() -> int:
-        gc.collect()
-        tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor]
-        return sum({t.data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
-
-    class Watching(Kept):
-        def __init__(self) -> None:
-            super().__init__()
-            self.most = 0
-
-        def step(self, done: int, total: int) -> None:
-            if done == total:
-                self.most = max(self.most, held())
-
-        def latents(self, chunk: NDArray[np.float32]) -> None:
-            super().latents(chunk)
-            self.most = max(self.most, held())
-
     def peak(segments: int) -> int:
-        history, most = past(), 0
-        for seed in range(segments):
-            sink = Watching()
-            spec = SegmentSpec(WIDTH, HEIGHT, 21, 9, seed)
-            renderer().render(spec, PROMPT, NEGATIVE, Given(history), sink)
-            history, most = sink.history(), max(most, sink.most)
-        return most
+        history = past()
+        with LiveBytes() as live:
+            for seed in range(segments):
+                history = segment(window=21, seed=seed, history=history).history()
+        return live.peak
 
     segment(history=past())
     assert peak(10) == peak(2)

@@ -8,8 +8,9 @@ after block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -94,8 +95,26 @@ def check_finite(window: Tensor, config: ForcingConfig) -> None:
         )
 
 
+class Velocities(Protocol):
+    """What the loop asks: a LeanTransformer, or something around one that lets it see more."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompts: Sequence[PromptContext],
+        blocks: Tensor | None = None,
+    ) -> list[Tensor]: ...
+
+
 def denoise(
-    transformer: LeanTransformer,
+    transformer: Velocities,
     config: ForcingConfig,
     conditions: Conditions,
     window: int,
