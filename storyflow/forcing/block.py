@@ -21,27 +21,37 @@ Reach = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 """For block-causal attention: latent frames that ask, and latent frames that they see."""
 
 
+def modulation_of(block: Any, time: Tensor) -> Modulation:
+    """What a block adds to what the noise levels say, `time` [1, f, 6, d]."""
+    table = block.scale_shift_table.unsqueeze(1)  # [1, 1, 6, d]
+    return tuple((table + time.float()).unsqueeze(3).unbind(2))
+
+
 def attend_to_frames(
     block: Any,
     hidden: Tensor,
-    time: Tensor,
+    modulation: Modulation,
     rotary: tuple[Tensor, Tensor],
+    kernel: str = "native",
     reach: Reach | None = None,
-) -> tuple[Tensor, Modulation]:
-    """Self-attention over all tokens; also gives the block's modulation for its other half.
+) -> Tensor:
+    """Self-attention over all tokens of `hidden` [b, n, d].
 
-    `hidden` [b, n, d], `time` [1, f, 6, d], `rotary` cosines and sines [1, n, 1, head dim].
+    `rotary` holds cosines and sines [1, n, 1, head dim], `kernel` is what diffusers' dispatch calls
+    the kernel of attention.
     """
-    table = block.scale_shift_table.unsqueeze(1)  # [1, 1, 6, d]
-    modulation = (table + time.float()).unsqueeze(3).unbind(2)
     shift, scale, gate, *_ = modulation
     normed = modulate(block.norm1(hidden.float()), shift, scale).to(hidden.dtype)
-    attended = _look_around(block.attn1, normed, rotary, reach)
-    return (hidden.float() + _gate(attended, gate)).to(hidden.dtype), modulation
+    attended = _look_around(block.attn1, normed, rotary, kernel, reach)
+    return (hidden.float() + _gate(attended, gate)).to(hidden.dtype)
 
 
 def attend_to_prompt(
-    block: Any, hidden: Tensor, modulation: Modulation, text: Sequence[Tensor]
+    block: Any,
+    hidden: Tensor,
+    modulation: Modulation,
+    text: Sequence[Tensor],
+    kernel: str = "native",
 ) -> Tensor:
     """Cross-attention to the prompt, then the feed-forward layers.
 
@@ -52,10 +62,9 @@ def attend_to_prompt(
     attention = block.attn2
     normed = block.norm2(hidden.float()).to(hidden.dtype)
     query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
-    key, value, *image = text
-    attended = _attend(attention, query, key, value)
-    if image:
-        attended = attended + _attend(attention, query, *image)
+    attended = _attend(query, text[0], text[1], kernel)
+    if len(text) == 4:
+        attended = attended + _attend(query, text[2], text[3], kernel)
     hidden = hidden + attention.to_out[0](attended)
     normed = modulate(block.norm3(hidden.float()), shift, scale).to(hidden.dtype)
     fed = block.ffn(normed)
@@ -80,30 +89,28 @@ def reach_of(blocks: Tensor) -> Reach:
 
 
 def _look_around(
-    attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor], reach: Reach | None
+    attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor], kernel: str, reach: Reach | None
 ) -> Tensor:
     split = (attention.heads, -1)
     query = _rotate(attention.norm_q(attention.to_q(x)).unflatten(2, split), *rotary)
     key = _rotate(attention.norm_k(attention.to_k(x)).unflatten(2, split), *rotary)
     value = attention.to_v(x).unflatten(2, split)
     if reach is None:
-        attended = _attend(attention, query, key, value)
+        attended = _attend(query, key, value, kernel)
     else:
-        attended = _attend_backwards(attention, query, key, value, reach)
+        attended = _attend_backwards(query, key, value, kernel, reach)
     result: Tensor = attention.to_out[0](attended)
     return result
 
 
-def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, kernel: str) -> Tensor:
     """[b, n, d] from queries, keys and values [b, tokens, heads, head dim]."""
-    attended: Tensor = dispatch_attention_fn(
-        query, key, value, backend=attention.processor._attention_backend
-    )
+    attended: Tensor = dispatch_attention_fn(query, key, value, backend=kernel)
     return attended.flatten(2, 3).to(query.dtype)
 
 
 def _attend_backwards(
-    attention: Any, query: Tensor, key: Tensor, value: Tensor, reach: Reach
+    query: Tensor, key: Tensor, value: Tensor, kernel: str, reach: Reach
 ) -> Tensor:
     """Block-causal attention without a mask: block after block, each with the keys it may see.
 
@@ -114,7 +121,7 @@ def _attend_backwards(
     out = query.new_empty(*query.shape[:3], query.shape[3] * query.shape[4])
     for asking, seen in reach:
         own = _frames(query, asking)
-        found = _attend(attention, own, _frames(key, seen), _frames(value, seen))
+        found = _attend(own, _frames(key, seen), _frames(value, seen), kernel)
         out[:, list(asking)] = _by_frame(found, len(asking))
     return out.flatten(1, 2)
 

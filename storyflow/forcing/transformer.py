@@ -7,6 +7,8 @@ Same numbers as the stock model, bit for bit in float32 on a CPU, with less work
 - Keys and values of the prompt do not change within a segment: they are computed once.
 - Position frequencies likewise; and the two passes of classifier-free guidance share everything
   before the prompt first enters, which is up to the first cross-attention.
+- Each block is visited once for both passes, so that a block that lives in main memory travels
+  once.
 
 There is no attention mask: the released weights were not trained for block-causal attention
 (SkyReels-V2 issue 58). For weights that were, each block of frames attends on its own to what it
@@ -15,7 +17,7 @@ may see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,7 +25,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from storyflow.forcing.block import attend_to_frames, attend_to_prompt, modulate, reach_of
+from storyflow.forcing.block import (
+    attend_to_frames,
+    attend_to_prompt,
+    modulate,
+    modulation_of,
+    reach_of,
+)
+
+COMPILED_SHAPES = 64
+"""Window lengths that one process may compile the blocks for; torch's limit of 8 is soon reached
+by shots whose last windows differ in length."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +61,42 @@ class _Time:
 
 
 class LeanTransformer:
-    """Predicts velocities. `model` is a SkyReelsV2Transformer3DModel in evaluation mode."""
+    """Predicts velocities. `model` is a SkyReelsV2Transformer3DModel in evaluation mode.
 
-    def __init__(self, model: Any, fps: Fraction) -> None:
+    `blocks` gives its blocks in order, anew for each pass; `model.blocks` where they need no
+    fetching. `kernel` is what diffusers calls the kernel of attention.
+
+    Class *bitwise* with these alone. Class *rounding*: another `kernel` than the stock model's;
+    `fuse_guidance` runs two prompts as a batch of two once the prompt has entered, where the stock
+    model with sample information takes one at a time; `compiler` names a backend of torch.compile
+    (`inductor`) for both halves of a block, one graph each for a window length.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        fps: Fraction,
+        *,
+        blocks: Iterable[Any] | None = None,
+        kernel: str = "native",
+        fuse_guidance: bool = False,
+        compiler: str | Callable[..., Any] | None = None,
+    ) -> None:
         self._model = model
         self._fps_id = 0 if fps == 16 else 1  # the two rates of the training set, 16 and 24
+        self._blocks = model.blocks if blocks is None else blocks
+        self._kernel = kernel
+        self._fuse = fuse_guidance
         self._rotary: tuple[tuple[int, ...], tuple[Tensor, Tensor]] | None = None
+        self._attend_to_frames = attend_to_frames
+        self._attend_to_prompt = attend_to_prompt
+        if compiler is not None:
+            limits = torch.compiler.config
+            limits.recompile_limit = max(limits.recompile_limit, COMPILED_SHAPES)
+            self._attend_to_frames, self._attend_to_prompt = (
+                torch.compile(half, fullgraph=True, dynamic=False, backend=compiler)
+                for half in (attend_to_frames, attend_to_prompt)
+            )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,7 +139,7 @@ class LeanTransformer:
         text = embedder.text_embedder(embedding)  # [1, 512, d]
         picture = None if image is None else embedder.image_embedder(image)  # [1, 257, d]
         blocks: list[tuple[Tensor, ...]] = []
-        for block in self._model.blocks:
+        for block in self._blocks:
             attention = block.attn2
             parts = [attention.norm_k(attention.to_k(text)), attention.to_v(text)]
             if picture is not None:
@@ -112,30 +154,57 @@ class LeanTransformer:
         timesteps: Tensor,
         prompts: Sequence[PromptContext],
         blocks: Tensor | None = None,
+        keep: list[Tensor] | None = None,
     ) -> list[Tensor]:
         """Velocities [1, out channels, f, h, w], one for each prompt.
 
         `latents` [1, channels, f, h, w] in the model's dtype; `timesteps` int64 [1, f], or [1, 1]
         for one noise level of all frames (models without diffusion forcing). `blocks` int64 [f]
         numbers the latent frames for weights trained for block-causal attention: a frame attends
-        to blocks up to its own.
+        to blocks up to its own. `keep`, where given, is filled with what the blocks added for each
+        prompt, for `again`.
         """
-        model = self._model
         rotary = self._positions(latents)
         time = self._time(timesteps, latents.dtype)
-        reach = None if blocks is None else reach_of(blocks)
-        first, *rest = model.blocks
-        hidden = model.patch_embedding(latents).flatten(2).transpose(1, 2)  # [1, f*h'*w', d]
-        hidden, modulation = attend_to_frames(first, hidden, time.blocks, rotary, reach)
-        velocities = []
-        for prompt in prompts:
-            text, *texts = prompt.blocks
-            x = attend_to_prompt(first, hidden, modulation, text)
-            for block, text in zip(rest, texts, strict=True):
-                x, own = attend_to_frames(block, x, time.blocks, rotary, reach)
-                x = attend_to_prompt(block, x, own, text)
-            velocities.append(self._to_latents(x, time.end, latents.shape))
-        return velocities
+        kernel, reach = self._kernel, None if blocks is None else reach_of(blocks)
+        batches = [prompts] if self._fuse else [[prompt] for prompt in prompts]
+        embedded = self._embed(latents)
+        hidden = [embedded]  # one until the prompts enter, then one for each batch of them
+        if keep is None:
+            del embedded
+        for i, block in enumerate(self._blocks):
+            modulation = modulation_of(block, time.blocks)
+            seen = [
+                self._attend_to_frames(block, hidden.pop(0), modulation, rotary, kernel, reach)
+                for _ in range(len(hidden))
+            ]
+            if i == 0:
+                seen = [seen[0].expand(len(batch), -1, -1) for batch in batches]
+            hidden = [
+                self._attend_to_prompt(block, seen.pop(0), modulation, _texts(batch, i), kernel)
+                for batch in batches
+            ]
+        if keep is not None and embedded is not None:
+            keep[:] = [one for x in hidden for one in torch.split(x - embedded, 1)]
+        ends = [self._to_latents(hidden.pop(0), time.end, latents.shape) for _ in batches]
+        return [velocity for end in ends for velocity in torch.split(end, 1)]
+
+    def again(self, latents: Tensor, timesteps: Tensor, added: Sequence[Tensor]) -> list[Tensor]:
+        """Velocities without running a block: `added` is what the blocks added in another pass.
+
+        Class *lossy*; see stepcache.py.
+        """
+        embedded, end = self._embed(latents), self._time(timesteps, latents.dtype).end
+        return [self._to_latents(embedded + more, end, latents.shape) for more in added]
+
+    def time_embedding(self, timesteps: Tensor) -> Tensor:
+        """What the blocks are told of the noise levels int64 [1, f]: [1, f, 6, d]."""
+        return self._time(timesteps, self.dtype).blocks
+
+    def _embed(self, latents: Tensor) -> Tensor:
+        """[1, f*h'*w', d]."""
+        embedded: Tensor = self._model.patch_embedding(latents).flatten(2).transpose(1, 2)
+        return embedded
 
     def _time(self, timesteps: Tensor, dtype: torch.dtype) -> _Time:
         embedder = self._model.condition_embedder
@@ -162,7 +231,13 @@ class LeanTransformer:
         table = model.scale_shift_table.unsqueeze(2)  # [1, 2, 1, d]
         shift, scale = (table + end.unsqueeze(1)).unsqueeze(3).unbind(1)  # [1, f, 1, d]
         x = modulate(model.norm_out(x.float()), shift, scale).to(x.dtype)
-        x = model.proj_out(x)  # [1, f*h'*w', patch * channels]
-        x = x.reshape(1, f // p_t, h // p_h, w // p_w, p_t, p_h, p_w, -1)
+        x = model.proj_out(x)  # [b, f*h'*w', patch * channels]
+        x = x.reshape(len(x), f // p_t, h // p_h, w // p_w, p_t, p_h, p_w, -1)
         x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
-        return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)  # [1, channels, f, h, w]
+        return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)  # [b, channels, f, h, w]
+
+
+def _texts(batch: Sequence[PromptContext], i: int) -> tuple[Tensor, ...]:
+    """What block number i reads of a batch of prompts."""
+    texts = [prompt.blocks[i] for prompt in batch]
+    return texts[0] if len(texts) == 1 else tuple(torch.cat(x) for x in zip(*texts, strict=True))
