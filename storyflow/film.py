@@ -117,7 +117,7 @@ def refuse_unsupported(made: Production) -> tuple[str, ...]:
         return ()
     if made.kind.draws_labels:
         shots = ", ".join(dict.fromkeys(p.shot or "" for p in found))
-        return (f"slate shows pictures, transitions and titles as plain shots and cuts: {shots}",)
+        return (f"slate shows transitions as cuts and leaves titles out: {shots}",)
     lines = "\n".join(map(str, found))
     raise UnsupportedError(lines, cure="an animatic can be made now with the pipeline slate")
 

@@ -8,9 +8,11 @@ says what it was made from:
 - the clock hand and the timecode follow the frame's position in the shot, so a jump is visible;
 - the bar at the foot is the segment's window: amber is the history it read, then its new frames;
 - the stripe at the head is a checksum: four colours of the label, which a small frame has no room
-  to spell out, and twelve of the history's pixels.
+  to spell out, and twelve of the history's pixels;
+- a picture that the segment starts from or ends on stands dimmed behind the text, the one turning
+  into the other while the segment lasts.
 
-A picture depends on the spec and the history alone; scripts never change it.
+A picture depends on the spec and on what is given alone; scripts never change it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ _INK = (236, 233, 224)
 _DIM = (128, 132, 144)
 _TRACK = (44, 48, 60)
 _AMBER = (222, 156, 62)
+_DIMMED = 0.45
+"""How bright a picture stands behind the text."""
 _HANDS = 48
 """Positions of the clock hand in one turn."""
 
@@ -112,14 +116,13 @@ class SlateRenderer:
         given: Given,
         sink: Sink,
     ) -> None:
-        """Draw one segment. Raises SegmentError for a history that doesn't fit the spec."""
-        history = given.history
-        _check_history(spec, history)
+        """Draw one segment. Raises SegmentError for what is given and doesn't fit the spec."""
+        _check(spec, given)
         for step in range(self._config.steps):
             for _ in _naps(self._config.delay / self._config.steps):
                 sink.step(step, self._config.steps)
             sink.step(step + 1, self._config.steps)
-        for index, chunk in enumerate(_chunks(spec, history, self._fps)):
+        for index, chunk in enumerate(_chunks(spec, given, self._fps)):
             sink.frames(chunk)
             if index == 0:
                 self._follow_script()
@@ -144,25 +147,27 @@ def _naps(seconds: float) -> Iterator[None]:
         yield
 
 
-def _check_history(spec: SegmentSpec, history: History | None) -> None:
-    wanted = (spec.overlap, spec.height, spec.width, 3)
+def _check(spec: SegmentSpec, given: Given) -> None:
+    history, size = given.history, (spec.height, spec.width, 3)
     if history is None:
         if spec.overlap:
             raise SegmentError(f"the segment needs {spec.overlap} history frames, got none")
-    elif history.pixels.shape != wanted:
+    elif history.pixels.shape != (spec.overlap, *size):
+        wanted = (spec.overlap, *size)
         raise SegmentError(f"the history must be {wanted}, got {history.pixels.shape}")
+    for name, picture in (("start", given.start), ("end", given.end)):
+        if picture is not None and picture.shape != size:
+            raise SegmentError(f"the {name} picture must be {size}, got {picture.shape}")
 
 
-def _chunks(
-    spec: SegmentSpec, history: History | None, fps: Fraction
-) -> Iterator[NDArray[np.uint8]]:
+def _chunks(spec: SegmentSpec, given: Given, fps: Fraction) -> Iterator[NDArray[np.uint8]]:
     """The new frames of a segment, uint8 [up to CHUNK, height, width, 3]."""
     import numpy as np
 
     label = _read_label(spec.label)
     layout = _Layout(spec.width, spec.height)
     still = _still(spec, label, layout)
-    _stripe(still, layout, spec.label, history)
+    _stripe(still, layout, spec.label, given.history)
     accent = _accent(label.shot)
     hands = _hands(layout.dial, accent)
     foot = layout.bar
@@ -179,7 +184,21 @@ def _chunks(
             picture[foot.y - 1 : foot.y + foot.height + 1, max(reached - 2, foot.x) : reached] = (
                 _INK
             )
+            _put_behind(picture, given, index / max(spec.new - 1, 1), layout)
         yield chunk
+
+
+def _put_behind(picture: NDArray[np.uint8], given: Given, part: float, layout: _Layout) -> None:
+    """Let what is given show, dimmed, wherever nothing brighter is drawn; between the stripe and
+    the bar, which are to be read. `part` of the segment is over."""
+    import numpy as np
+
+    weights = ((given.start, 1 - part if given.end is not None else 1.0), (given.end, part))
+    shown = [p.astype(np.float32) * (weight * _DIMMED) for p, weight in weights if p is not None]
+    if shown:
+        open_to_view = slice(layout.stripe, layout.bar.y - 1)
+        behind = np.rint(sum(shown)).astype(np.uint8)[open_to_view]
+        np.maximum(picture[open_to_view], behind, out=picture[open_to_view])
 
 
 @dataclass(frozen=True)

@@ -147,3 +147,33 @@ def test_a_scripted_death_calls_for_the_end() -> None:
     renderer.cue("1C/2", 1, lambda: calls.append("dead"))
     renderer.render(SPEC, None, None, Given(history(SPEC)), Frames())
     assert calls == ["dead"]
+
+
+def behind(given: Given, window: int = 33, overlap: int = 0) -> NDArray[np.uint8]:
+    sink = Frames()
+    spec = replace(SPEC, window=window, overlap=overlap)
+    SlateRenderer(SlateSection()).render(spec, None, None, given, sink)
+    return np.concatenate(sink.chunks)
+
+
+def test_a_start_picture_stands_dimmed_behind_the_text() -> None:
+    plain, shown = behind(Given()), behind(Given(start=np.full((64, 96, 3), 200, np.uint8)))
+    field = shown[:, 20:40, 30:60]
+    assert field.min() >= 90 and np.median(field) == 90
+    assert (shown >= plain).all(), "whatever is brighter is still read"
+    stripe, bar = slice(0, 1), slice(-3, None)
+    assert (shown[:, stripe] == plain[:, stripe]).all() and (shown[:, bar] == plain[:, bar]).all()
+
+
+def test_one_picture_turns_into_the_other() -> None:
+    start, end = np.zeros((64, 96, 3), np.uint8), np.zeros((64, 96, 3), np.uint8)
+    start[..., 0], end[..., 2] = 255, 255
+    frames = behind(Given(start=start, end=end))
+    red, blue = (np.median(frames[..., band].reshape(33, -1), axis=1) for band in (0, 2))
+    assert red[0] > 100 > red[-1] and blue[-1] > 100 > blue[0]
+    assert all(a >= b for a, b in pairwise(red)) and all(a <= b for a, b in pairwise(blue))
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    with pytest.raises(SegmentError, match="end picture must be"):
+        behind(Given(end=np.zeros((64, 48, 3), np.uint8)))

@@ -41,7 +41,11 @@ class PromptJob:
 
 @dataclass(frozen=True)
 class SegmentJob:
-    """Render one segment and store it. `inputs` is the JSON text of its key."""
+    """Render one segment and store it. `inputs` is the JSON text of its key.
+
+    `start_key`, `end_key` and `clip_key` name what it is given of the author's files: a picture to
+    start from, one to end on, a clip's last frames in the place of history.
+    """
 
     name: str
     key: str
@@ -52,6 +56,9 @@ class SegmentJob:
     prompt_key: str | None = None
     negative_key: str | None = None
     history: tuple[StoredSpan, ...] = ()
+    start_key: str | None = None
+    end_key: str | None = None
+    clip_key: str | None = None
     keeps_latents: bool = False
 
 

@@ -1,4 +1,5 @@
-"""Render a plan: prompts first, then segments, each as soon as its history is in the store.
+"""Render a plan: the author's pictures and clips are read into the store, then prompts are
+encoded, then segments rendered, each as soon as its history is in the store.
 
 A segment's key is known when its parents' pixels are. Then the store is asked, and only what it
 lacks becomes a job. Nothing but hashes and paths passes through here.
@@ -36,11 +37,13 @@ from storyflow.farm.dispatch import Dispatcher
 from storyflow.farm.graph import Task
 from storyflow.farm.identify import history_grid, identify
 from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
+from storyflow.farm.media import store_source
 from storyflow.farm.pools import Farm, WorkerPool
 from storyflow.farm.progress import telling_steps
 from storyflow.farm.retries import WorkerDied
 from storyflow.planning.keys import canonical, prompt_key
 from storyflow.planning.nodes import Plan, Segment
+from storyflow.planning.sources import key_of, sources
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.folder import Store
@@ -85,11 +88,15 @@ async def render_plan(
 
     A segment that fails for good stops what hangs on it and nothing else. Raises StoreError and
     FarmError when store or workers break down, ModelError when the model can't be loaded; what was
-    finished until then is in the store. Cancelling stops at once.
+    finished until then is in the store. Raises StoryboardError, before anything is rendered, for a
+    picture or clip that can't be read. Cancelling stops at once.
     """
     wanted = plan.segments if only is None else plan.with_history(only)
     segments = {segment.recipe: segment for segment in wanted}
     film = _Film(plan, kind, store, emit, segments)
+    for source in sources(plan, wanted):
+        if await film.stored(source.key) is None:
+            await asyncio.to_thread(store_source, store, source)
     spent = [Spent(0.0, 0.0)]
     if kind.embeds_prompts:
         outcome = await _drive(farm, _Prompts(film), poll)
@@ -260,6 +267,7 @@ class _Segments(_Stage):
         if artifact is not None:
             film.store.remember(task, found.key)
             return Reuse(Rendered(artifact, adopted=True))
+        media = {c.role: key_of(film.plan, segment, c) for c in segment.inputs.conditions}
         return Do(
             SegmentJob(
                 name=segment.name,
@@ -271,6 +279,9 @@ class _Segments(_Stage):
                 prompt_key=prompt.key if prompt else None,
                 negative_key=negative.key if negative else None,
                 history=found.history,
+                start_key=media.get("start"),
+                end_key=media.get("end"),
+                clip_key=media.get("clip"),
                 keeps_latents=film.plan.keeps_latents,
             )
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ from storyflow.farm.retries import WorkerDied
 from storyflow.renderer import Given, History, Renderer, TextEncoder
 from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact
 from storyflow.store.clip import ClipWriter, read_clip
-from storyflow.store.disk import telling
+from storyflow.store.disk import scratch, telling
 from storyflow.store.folder import Store
 from storyflow.store.hashing import array_hash, digest_of, frame_hashes, latent_hashes
 from storyflow.store.tensors import load_tensor, save_tensor
@@ -106,7 +105,7 @@ class PromptWorker:
         began = time.perf_counter()
         with pinned_threads(self._config.threads):
             embedding = self._encoder.encode(job.text)
-        with _scratch(self._store) as folder:
+        with scratch(self._store.root, "job") as folder:
             save_tensor(folder / EMBEDDING, embedding)
             artifact = self._store.commit(
                 key=job.key,
@@ -173,10 +172,10 @@ class SegmentWorker:
         began = time.perf_counter()
         prompt = self._embedding(job.prompt_key)
         negative = self._embedding(job.negative_key)
-        given = Given(history=self._history(job))
+        given = Given(self._history(job), self._picture(job.start_key), self._picture(job.end_key))
         if isinstance(self._renderer, Scripted):
             self._renderer.cue(job.name, attempt, self._die)
-        with _scratch(self._store) as folder, _Recorder(self, job, folder) as recorder:
+        with scratch(self._store.root, "job") as folder, _Recorder(self, job, folder) as recorder:
             with pinned_threads(self._config.threads):
                 self._renderer.render(job.spec, prompt, negative, given, recorder)
             files = recorder.finish()
@@ -241,6 +240,8 @@ class SegmentWorker:
 
     def _history(self, job: SegmentJob) -> History | None:
         """The last frames before the segment, each checked against its hash."""
+        if job.clip_key is not None:
+            return History(self._media(job.clip_key))
         if not job.history:
             return None
         import numpy as np
@@ -259,6 +260,16 @@ class SegmentWorker:
             pixels=np.concatenate(pixels),
             latents=np.concatenate(latents, axis=1) if latents else None,
         )
+
+    def _picture(self, key: str | None) -> NDArray[np.uint8] | None:
+        """uint8 [height, width, 3]."""
+        return None if key is None else self._media(key)[0]
+
+    def _media(self, key: str) -> NDArray[np.uint8]:
+        """What the driver read of an author's file, checked against its hashes."""
+        artifact = self._artifact(key)
+        clip = self._store.path(artifact, FRAMES)
+        return read_clip(clip, 0, len(artifact.frames), artifact.frames)
 
     def _die(self) -> None:
         if self._own_process:
@@ -342,16 +353,6 @@ def _set_threads(threads: int) -> int:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     return before
-
-
-@contextmanager
-def _scratch(store: Store) -> Iterator[Path]:
-    """A folder for a job's files, in the store's `tmp`, which is swept when a worker was killed."""
-    place = store.root / "tmp"
-    with telling("write to", place):
-        folder = tempfile.TemporaryDirectory(dir=place, prefix=f"{os.getpid()}-job-")
-    with folder as name:
-        yield Path(name)
 
 
 def _vanished(key: str, store: Store) -> DamagedError:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from storyflow.planning.nodes import SegmentInputs, Span
+from storyflow.planning.nodes import Condition, SegmentInputs, Span
 from storyflow.storyboard.resolved import ResolvedShot
 
 Facts = tuple[tuple[str, str], ...]
+
+_FILES = {"start": "start picture", "end": "end picture", "clip": "extended clip"}
 
 _FIELDS = ("do", "say", "feel", "size", "angle", "view", "move", "lens", "light", "style")
 
 
 def facts_of(
-    shot: ResolvedShot, inputs: SegmentInputs, history: Sequence[Span], seed: int
+    shot: ResolvedShot,
+    inputs: SegmentInputs,
+    history: Sequence[Span],
+    conditions: Iterable[Condition],
+    seed: int,
 ) -> Facts:
-    """(name, value) pairs, in a fixed order; `inputs` and `history` are the first segment's.
+    """(name, value) pairs, in a fixed order; `inputs` and `history` are the first segment's,
+    `conditions` those of all of the take's segments.
 
     What is not said is no fact. Beats that say different things are joined by bars.
     """
@@ -28,7 +35,7 @@ def facts_of(
     facts += [(f"look of {name}", look) for name, look in looks.items()]
     facts.append(("dur", " + ".join(f"{beat.frames}f" for beat in beats)))
     facts.append(("seed", str(seed)))
-    facts += [(f"{c.role} picture", f"{c.digest} {c.fit}") for c in inputs.conditions]
+    facts += [(_FILES[c.role], f"{c.digest} {c.fit}") for c in conditions]
     facts.append(("continued shot", ", ".join(f"{s.segment}@{s.start}-{s.stop}" for s in history)))
     facts.append(("model", inputs.model))
     facts.append(("frame", f"{inputs.spec.width}x{inputs.spec.height}"))

@@ -23,15 +23,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
-from storyflow.planning.nodes import SegmentInputs, Span
+from storyflow.planning.nodes import Condition, SegmentInputs, Span
 from storyflow.seeds import segment_seed, shot_seed
+from storyflow.timing import Size
 
 __all__ = [
     "PIXEL_VERSION",
     "canonical",
     "history_digest",
     "key_inputs",
+    "media_key",
     "prompt_key",
     "prompt_recipe",
     "segment_key",
@@ -97,6 +100,24 @@ def prompt_recipe(encoder: str, text: str) -> str:
 def prompt_key(encoder: str, text: str) -> str:
     """The name of a prompt's embedding in the store: 64 hex digits."""
     return _digest("prompt", _prompt(encoder, text))
+
+
+def media_key(condition: Condition, size: Size, frames: int, fps: Fraction) -> str:
+    """The name, in the store, of what is read of a picture or clip: 64 hex digits.
+
+    A picture is a start and an end alike. `frames` are a clip's last ones, 1 for a picture; only
+    they depend on the model's `fps`.
+    """
+    body: dict[str, object] = {
+        "pixels": PIXEL_VERSION,
+        "file": condition.digest,
+        "fit": condition.fit,
+        "width": size.width,
+        "height": size.height,
+    }
+    if condition.role == "clip":
+        body |= {"tail": frames, "fps": str(fps)}
+    return _digest("media", body)
 
 
 def history_digest(hashes: Iterable[str]) -> str:

@@ -132,7 +132,10 @@ class CutEntry:
 
 @dataclass(frozen=True)
 class Plan:
-    """A film, planned for one pipeline. `notices` are the adjustments that planning made."""
+    """A film, planned for one pipeline. `notices` are the adjustments that planning made.
+
+    `fps` is the film's frame rate, `rate` the model's: clips are read at it.
+    """
 
     title: str
     pipeline: str
@@ -143,6 +146,7 @@ class Plan:
     keeps_latents: bool
     embeds_prompts: bool
     history: str
+    rate: Fraction = Fraction(24)
     notices: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property

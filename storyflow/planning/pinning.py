@@ -33,12 +33,13 @@ def held_take(plan: Plan, shot: str, keys: Mapping[str, str]) -> Held:
     for segment in take.segments:
         windows[segment.beat].append(segment.inputs.spec.new)
     first = take.segments[0]
+    conditions = [c for segment in take.segments for c in segment.inputs.conditions]
     return Held(
         pipeline=plan.pipeline,
         take=take.take,
         keys=tuple(key for key in found if key is not None),
         windows=tuple(map(tuple, windows)),
-        facts=facts_of(take.shot, first.inputs, first.history, take.seed),
+        facts=facts_of(take.shot, first.inputs, first.history, conditions, take.seed),
         head=take.head - take.slip,
     )
 

@@ -1,23 +1,24 @@
-"""A resolved film, its lock and a pipeline become a plan. Pure: reads no store, loads no model.
+"""A resolved film, its lock and a pipeline become a plan: reads no store, loads no model. Of the
+film's pictures and clips it reads what tells whether they can be used.
 
 plan = make_plan(film, lock, profile, "toybox", kind_of(profile))
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 
 from storyflow.errors import Problem, StoryboardError
 from storyflow.lock import Lock, LockedShot
 from storyflow.lockfile import chosen_take, pin
 from storyflow.pipeline import Profile
+from storyflow.planning.ability import inability, single_window, within_window
 from storyflow.planning.footage import Footage
 from storyflow.planning.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
 from storyflow.planning.legality import check_pipeline, count, fault, notice
 from storyflow.planning.nodes import Condition, CutEntry, Plan, PlannedTake, Span
+from storyflow.planning.sources import Sources
 from storyflow.planning.takes import Script, ShotPlan, Takes
 from storyflow.planning.windows import Windows
 from storyflow.prompts.describe import prompt_for
@@ -51,6 +52,7 @@ def make_plan(
         keeps_latents=kind.keeps_latents,
         embeds_prompts=kind.embeds_prompts,
         history=profile.forcing.history,
+        rate=profile.fps,
         notices=(*notices, *planner.problems),
     )
 
@@ -60,18 +62,8 @@ def unsupported(plan: Plan) -> tuple[Problem, ...]:
     return tuple(problem for entry in plan.cut for problem in _unsupported(plan, entry))
 
 
-_MODES = {
-    "image": "a shot that starts from a picture",
-    "first-last": "a shot between two pictures",
-    "extend": "a shot that extends a clip",
-}
-
-
 def _unsupported(plan: Plan, entry: CutEntry) -> Iterator[Problem]:
     shot = plan.take(entry.shot, entry.take).shot
-    if shot.mode in _MODES:
-        what = f"{_MODES[shot.mode]} can't be rendered yet"
-        yield fault(shot, "unsupported-source", what, cure="remove 'from:' and 'to:'")
     for name, transition in (("in", shot.into), ("out", shot.out)):
         # A dissolve stands on both sides of its cut; it is told once.
         if transition.kind == "fade" or (transition.kind, name) == ("dissolve", "in"):
@@ -102,6 +94,7 @@ class _Planner:
             policy=profile.windows.policy,
             cost=lru_cache(maxsize=None)(lambda window: kind.cost(window).flops),
         )
+        self.sources = Sources(profile.frame, kind.lattice.overlap, profile.fps)
         self.makes = Takes(kind, profile.frame, pipeline)
         self.takes: dict[str, list[PlannedTake]] = {}
         self.histories: dict[str, tuple[Span, ...]] = {}
@@ -135,6 +128,9 @@ class _Planner:
             )
 
     def _shot(self, shot: ResolvedShot) -> None:
+        if (cannot := inability(shot, self.kind)) is not None:
+            self.problems.append(cannot)
+            return
         history: tuple[Span, ...] = ()
         if shot.mode == "continue":
             found = self._source_tail(shot)
@@ -142,6 +138,8 @@ class _Planner:
                 return
             history = found
         needs = self._needs(shot)
+        if needs is None:
+            return
         entry = self.entries[shot.id]
         rendered = _rendered(entry, self.pipeline)
         try:
@@ -168,10 +166,11 @@ class _Planner:
         self.takes[shot.id], problems = self.makes.plan(plan)
         self.problems += problems
 
-    def _needs(self, shot: ResolvedShot) -> Needs:
+    def _needs(self, shot: ResolvedShot) -> Needs | None:
+        """What a shot asks of its frames; None, and a problem told, if no window holds it."""
         before, after = self._joint(shot)
         free = shot.mode == "text"
-        return Needs(
+        needs = Needs(
             beats=tuple(beat.frames for beat in shot.beats),
             fresh=shot.mode in ("text", "image", "first-last"),
             head=max(self.film.handles, before) if free else 0,
@@ -180,6 +179,12 @@ class _Planner:
             marked_end=shot.id in self.followed,
             border_at_end=shot.mode == "first-last",
         )
+        if not single_window(self.kind.lattice):
+            return needs
+        needs, problem = within_window(shot, needs, self.kind.lattice, (before, after))
+        if problem is not None:
+            self.problems.append(problem)
+        return None if problem is not None and problem.level == "error" else needs
 
     def _joint(self, shot: ResolvedShot) -> tuple[int, int]:
         """Frames that dissolves take before a shot's cut-in and after its cut-out."""
@@ -234,23 +239,16 @@ class _Planner:
     def _conditions(
         self, shot: ResolvedShot, layout: Layout
     ) -> tuple[tuple[int, Condition], ...] | None:
-        """Pictures and clips by the number of the segment that reads them; None if unreadable."""
+        """Pictures and clips by the number of the segment that reads them; None if unusable."""
+        wanted = [(0, False)] if shot.source is not None else []
+        wanted += [(_segment_ending_at(layout), True)] if shot.end is not None else []
         conditions: list[tuple[int, Condition]] = []
-        try:
-            if shot.source is not None:
-                digest = _file_digest(shot.source)
-                extends = shot.mode == "extend"
-                start = Condition("clip" if extends else "start", digest, shot.fit)
-                conditions.append((0, start))
-            if shot.end is not None:
-                digest = _file_digest(shot.end)
-                number = _segment_ending_at(layout)
-                conditions.append((number, Condition("end", digest, shot.fit)))
-        except OSError as error:
-            what = f"can't read {error.filename} ({error.strerror})"
-            self.problems.append(fault(shot, "unreadable-source", what, cure="check the file"))
-            return None
-        return tuple(conditions)
+        for number, end in wanted:
+            condition, told = self.sources.condition(shot, end=end)
+            self.problems += told
+            if condition is not None:
+                conditions.append((number, condition))
+        return tuple(conditions) if len(conditions) == len(wanted) else None
 
     def _too_short(self, shot: ResolvedShot, error: BeatTooShort) -> Problem:
         beats = len(shot.beats)
@@ -325,8 +323,3 @@ def _segment_ending_at(layout: Layout) -> int:
         if stop >= layout.end:
             return number
     return len(lengths) - 1
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -161,7 +161,9 @@ class Takes:
         """An approved take as it was stored; a fault where it is too short for the cut."""
         first = shot.layout.beats[0][0]
         inputs = self._inputs(shot, take, 0, 0, 0, first, shot.needs.fresh)
-        stale = changed(held.facts, facts_of(shot.shot, inputs, shot.history, take.seed))
+        conditions = [condition for _, condition in shot.conditions]
+        facts = facts_of(shot.shot, inputs, shot.history, conditions, take.seed)
+        stale = changed(held.facts, facts)
         text = f"held, stale: {', '.join(stale)}" if stale else "held"
         segments: list[Segment] = []
         start = 0

@@ -79,8 +79,10 @@ class Windows:
     def fits(self, frames: int, *, fresh: bool) -> bool:
         """Whether segments can fill exactly this many frames."""
         first, more = self.lengths(fresh=fresh), self.lengths(fresh=False)
-        if frames < first[0] or (frames - first[0]) % self.lattice.grid:
+        if not first or frames < first[0] or (frames - first[0]) % self.lattice.grid:
             return False
+        if frames <= first[-1] or not more:
+            return frames <= first[-1]
         count = 1 + max(0, -(-(frames - first[-1]) // more[-1]))
         return frames >= first[0] + (count - 1) * more[0]
 
@@ -93,10 +95,12 @@ class Windows:
         """
         if not exact:
             frames = max(self.round_up(frames, fresh=fresh), self._floor(fresh))
-            while not self.fits(frames, fresh=fresh):
+            while not self.fits(frames, fresh=fresh) and self.lengths(fresh=False):
                 frames += self.lattice.grid
         if not self.fits(frames, fresh=fresh):
             raise NoWindows(frames, self.least(fresh=fresh))
+        if not self.lengths(fresh=False):
+            return (frames,)
         if self.policy == "balanced":
             return self._balanced(frames, fresh)
         return self._full(frames, fresh)

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Kind = Literal["segment", "prompt", "media"]
+"""A rendered segment, an embedded text, or what is read of an author's picture or clip."""
+
 FRAMES = "frames.mov"
-"""Blob name of a segment's new frames, a lossless clip (see `clip.py`)."""
+"""Blob name of a segment's new frames, or of media, as a lossless clip (see `clip.py`)."""
 
 LATENTS = "latents.safetensors"
 """Blob name of the latents of a segment's new frames, float32 [channels, n, h, w]."""
@@ -34,13 +37,14 @@ class Artifact:
 
     `frames` and `latents` hold one sha256 per new frame and per new latent frame (raw bytes, in
     order), so the hash of any stretch of history is known without reading pixels; both are empty
-    for a prompt, whose `digest` is the sha256 of its embedding's raw bytes. For a segment `digest`
-    is the hash over all its frame hashes. `inputs` is the JSON text that the key was made from.
+    for a prompt, whose `digest` is the sha256 of its embedding's raw bytes. For segments and media
+    `digest` is the hash over all frame hashes. `inputs` is the JSON text that the key was made
+    from, and for media the file's hash and name.
     """
 
     key: str
     recipe: str
-    kind: Literal["segment", "prompt"]
+    kind: Kind
     digest: str
     blobs: tuple[Blob, ...]
     inputs: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,19 @@ def telling(doing: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise store_error(error, doing, path) from error
+
+
+@contextmanager
+def scratch(root: Path, what: str) -> Iterator[Path]:
+    """A folder in the `tmp` of the store at `root`, which is swept when this process is killed.
+
+    Raises StoreError.
+    """
+    place = root / "tmp"
+    with telling("write to", place):
+        folder = tempfile.TemporaryDirectory(dir=place, prefix=f"{os.getpid()}-{what}-")
+    with folder as name:
+        yield Path(name)
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,12 +27,11 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter
 
 from storyflow.errors import DamagedError, StoreError
-from storyflow.store.artifacts import Artifact, Blob
+from storyflow.store.artifacts import Artifact, Blob, Kind
 from storyflow.store.disk import copy_synced, sync_folder, telling, write_synced
 from storyflow.store.hashing import file_hash
 
@@ -87,7 +86,7 @@ class Store:
         *,
         key: str,
         recipe: str,
-        kind: Literal["segment", "prompt"],
+        kind: Kind,
         digest: str,
         inputs: str,
         files: Mapping[str, Path],

@@ -238,8 +238,8 @@ def _resolve_shots(
         frames = beat_frames(shot, defaults, rate, spot, report)
         above = [film.defaults, film, each.scene.defaults, each.scene]
         source = source_of(each.number, authored, ids, known, folder, spot, report)
-        if shot.fit is not None and source.mode not in ("image", "first-last"):
-            what = "'fit' has no effect on a shot without a picture"
+        if shot.fit is not None and source.source is None:
+            what = "'fit' has no effect on a shot without a picture or clip"
             report.notice(
                 spot, "fit", "fit-without-picture", what, value=shot.fit, cure="remove it"
             )
@@ -271,6 +271,8 @@ def _resolve_shots(
                 seed=shot.seed,
                 note=shot.note,
                 where=spot.where(),
+                source_at=spot.where("from"),
+                end_at=spot.where("to"),
             )
         )
     spots = [each.spot for each in numbered]

@@ -95,8 +95,8 @@ class ResolvedShot:
 
     `fingerprint` hashes what the author wrote for this shot, so that a shot without an id is found
     again when others are inserted or moved. `take` is the storyboard's choice, None if it makes
-    none. `source` and `end` are the pictures or the clip of `from:` and `to:`, `follows` the id of
-    the shot that a continuation continues.
+    none. `source` and `end` are the pictures or the clip of `from:` and `to:`, named at
+    `source_at` and `end_at`; `follows` is the id of the shot that a continuation continues.
     """
 
     id: str
@@ -116,6 +116,8 @@ class ResolvedShot:
     seed: int | None = None
     note: str | None = None
     where: Where = field(default=Where(), compare=False)
+    source_at: Where = field(default=Where(), compare=False)
+    end_at: Where = field(default=Where(), compare=False)
 
     @property
     def frames(self) -> int:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from storyflow.storyboard.clock import as_time
 from storyflow.storyboard.cues import Cue
 from storyflow.storyboard.dump import rate_text, to_yaml
-from storyflow.storyboard.resolved import ResolvedBeat, ResolvedFilm, ResolvedShot, Transition
+from storyflow.storyboard.resolved import Mode, ResolvedBeat, ResolvedFilm, ResolvedShot, Transition
 from storyflow.timing import Duration
+
+_SHOT = re.compile(r"\s*- id: ")
+_MODES: dict[Mode, str] = {
+    "text": "text to video",
+    "image": "image to video",
+    "first-last": "first and last frame",
+    "extend": "extends a clip",
+    "continue": "continues a shot",
+}
 
 
 def resolved_yaml(film: ResolvedFilm, root: Path | None = None) -> str:
     """The film with every default written out; it loads again as a storyboard that means the same.
+    A comment tells each shot's mode, which is never written.
 
     Files are named from `root` (the storyboard's folder; without it, the current one).
     """
@@ -51,7 +62,16 @@ def resolved_yaml(film: ResolvedFilm, root: Path | None = None) -> str:
             )
             for number, scene in enumerate(film.scenes)
         ]
-    return to_yaml(_said(**data))
+    return _with_modes(to_yaml(_said(**data)), film)
+
+
+def _with_modes(text: str, film: ResolvedFilm) -> str:
+    lines = text.split("\n")
+    starts = [number for number, line in enumerate(lines) if _SHOT.match(line)]
+    if len(starts) == len(film.shots):  # else a text of the author's looks like a shot
+        for number, shot in zip(starts, film.shots, strict=True):
+            lines[number] += f"  # {_MODES[shot.mode]}"
+    return "\n".join(lines)
 
 
 def _shot(shot: ResolvedShot, film: ResolvedFilm, base: Path) -> dict[str, object]:
@@ -64,7 +84,7 @@ def _shot(shot: ResolvedShot, film: ResolvedFilm, base: Path) -> dict[str, objec
             **{
                 "from": start,
                 "to": None if shot.end is None else _relative(shot.end, base),
-                "fit": shot.fit if shot.source is not None and shot.mode != "extend" else None,
+                "fit": shot.fit if shot.source is not None else None,
                 "in": _cue(shot.into),
                 **only,
                 "out": _cue(shot.out),
