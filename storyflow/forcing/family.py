@@ -121,6 +121,7 @@ def shape_of(config: Mapping[str, Any]) -> TransformerShape:
         out_channels=config.get("out_channels") or config["in_channels"],
         image_dim=config.get("image_dim") or 0,
         image_tokens=pictures * CLIP_TOKENS,
+        head_dim=config["attention_head_dim"],
     )
 
 

@@ -82,6 +82,7 @@ class TransformerShape:
     out_channels: int = 16
     image_dim: int = 0
     image_tokens: int = 0
+    head_dim: int = 128
 
 
 def forward_flops(window: int, width: int, height: int, shape: TransformerShape) -> float:
