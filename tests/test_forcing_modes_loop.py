@@ -49,7 +49,12 @@ class Oracle:
         return embedding
 
     def __call__(
-        self, latents: Tensor, timesteps: Tensor, prompts: list[Any], blocks: Tensor | None = None
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompts: list[Any],
+        blocks: Tensor | None = None,
+        keep: list[Tensor] | None = None,
     ) -> list[Tensor]:
         self.timesteps.append(timesteps[0].tolist())
         self.prompts.append(len(prompts))
@@ -71,7 +76,12 @@ class Still:
         self.prompts: list[int] = []
 
     def __call__(
-        self, latents: Tensor, timesteps: Tensor, prompts: list[Any], blocks: Tensor | None = None
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompts: list[Any],
+        blocks: Tensor | None = None,
+        keep: list[Tensor] | None = None,
     ) -> list[Tensor]:
         self.prompts.append(len(prompts))
         return list(self._velocities[: len(prompts)])

@@ -379,14 +379,17 @@ def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
 
 
 def test_a_long_shot_holds_no_more_in_memory_than_a_short_one() -> None:
+    config = dataclasses.replace(CONFIG, overlap=5, steps=1, guidance=1.0)
+    before = segment(window=9, config=config).history(5)
+
     def peak(segments: int) -> int:
-        history = past()
+        history = before
         with LiveBytes() as live:
             for seed in range(segments):
-                history = segment(window=21, seed=seed, history=history).history()
+                history = segment(13, seed, history, config).history(5)
         return live.peak
 
-    segment(history=past())
+    segment(13, 1, before, config)
     assert peak(10) == peak(2)
 
 
@@ -405,8 +408,22 @@ def test_noise_streams_depend_on_seed_and_purpose_alone() -> None:
 
 def test_numerics_name_device_dtype_torch_and_threads() -> None:
     text = renderer().numerics()
-    assert text.startswith("cpu-") and "float32" in text
-    assert f"torch-{torch.__version__}" in text and text.endswith("threads-1")
+    assert text.startswith("cpu-")
+    assert text.endswith(f" float32 native eager torch-{torch.__version__} threads-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"compile": True}, "compiled"),
+        ({"fuse_guidance": True}, "fused-guidance"),
+        ({"quantize": "int8"}, "weights-int8"),
+        ({"vae_dtype": "bfloat16"}, "vae-bfloat16"),
+    ],
+)
+def test_what_moves_the_last_bits_is_told(change: dict[str, object], told: str) -> None:
+    changed = dataclasses.replace(CONFIG, **change)  # type: ignore[arg-type]
+    assert told in ForcingRenderer(changed).numerics().split()
 
 
 def test_a_closed_renderer_loads_again_when_needed() -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal
 
 from storyflow.forcing.lattice import ForcingLattice
-from storyflow.forcing.schedule import Spacing, make_schedule
+from storyflow.forcing.schedule import Spacing, guided_steps, make_schedule
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class ForcingConfig:
             raise ValueError(f"threads {self.threads}: give 1 or more")
         _ = self.lattice
         make_schedule(self.steps, self.shift, self.sigmas)
+        guided_steps(self.steps, self.guidance_from, self.guidance_to)
 
     @property
     def lattice(self) -> ForcingLattice:

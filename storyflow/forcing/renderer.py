@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from storyflow.errors import SegmentError
+from storyflow.forcing.attention import backend_of
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
 from storyflow.forcing.loading import device_of, load_model
@@ -60,16 +61,30 @@ class ForcingRenderer:
             render_segment(self._model, self._config, spec, prompt, negative, given, noise, sink)
 
     def numerics(self) -> str:
-        """What can change the last bits, such as `cpu-AVX512 float32 sdpa eager torch-2.13.0`."""
-        device = device_of(self._config)
+        """What can change the last bits, such as `cpu-AVX512 float32 native eager torch-2.13.0`.
+
+        Attention kernel, compilation and fused guidance are only here and never in a key. Raises
+        ModelError for a kernel or a device that is not there.
+        """
+        config, device = self._config, device_of(self._config)
         if device.type == "cuda":
             chip = torch.cuda.get_device_name(device).replace(" ", "-")
             major, minor = torch.cuda.get_device_capability(device)
             kind = f"cuda-{chip}-sm{major}{minor}"
         else:
             kind = f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
-        threads = f"threads-{self._config.threads}"
-        return f"{kind} {self._config.dtype} sdpa eager torch-{torch.__version__} {threads}"
+        told = [
+            kind,
+            config.dtype,
+            f"weights-{config.quantize}" if config.quantize != "none" else "",
+            f"vae-{config.vae_dtype}" if config.vae_dtype != "float32" else "",
+            backend_of(config, device),
+            "compiled" if config.compile else "eager",
+            "fused-guidance" if config.fuse_guidance and config.guided else "",
+            f"torch-{torch.__version__}",
+            f"threads-{config.threads}",
+        ]
+        return " ".join(word for word in told if word)
 
     def close(self) -> None:
         """Give the memory back; the next `render` loads again."""

@@ -30,6 +30,7 @@ from storyflow.forcing.schedule import (
     make_timetable,
 )
 from storyflow.forcing.solver import Consistency, Solver, UniPC
+from storyflow.forcing.stepcache import fit_of, skipped_steps
 from storyflow.forcing.transformer import LeanTransformer, PromptContext
 from storyflow.forcing.vae import StreamingVAE, to_bytes
 from storyflow.renderer import Given, SegmentSpec, Sink
@@ -104,12 +105,22 @@ class Velocities(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    @property
+    def image_dim(self) -> int | None: ...
+
+    def time_embedding(self, timesteps: Tensor) -> Tensor: ...
+
     def __call__(
         self,
         latents: Tensor,
         timesteps: Tensor,
         prompts: Sequence[PromptContext],
         blocks: Tensor | None = None,
+        keep: list[Tensor] | None = None,
+    ) -> list[Tensor]: ...
+
+    def again(
+        self, latents: Tensor, timesteps: Tensor, added: Sequence[Tensor]
     ) -> list[Tensor]: ...
 
 
@@ -148,14 +159,19 @@ def denoise(
     solver = _solver(config, schedule, noise, device)
     steppers = [solver.begin() for _ in samples]
     guided = guided_steps(config.steps, config.guidance_from, config.guidance_to)
+    skipped = _skipped(transformer, config, schedule, guided)
+    added: list[Tensor] = []  # by the blocks in the last computed pass, for each prompt
 
     for row in range(table.passes):
         parts = [blurred(first, config.history_noise, noise), *(s.to(dtype) for s in samples), end]
         stepping = table.stepping(row)
         asked = prompts if any(step in guided for _, step in stepping) else prompts[:1]
-        velocities = transformer(
-            torch.cat(parts, dim=2), rows[row : row + 1], asked, blocks=visible
-        )
+        latents, levels = torch.cat(parts, dim=2), rows[row : row + 1]
+        if row in skipped:
+            velocities = transformer.again(latents, levels, added[: len(asked)])
+        else:
+            keep = added if skipped else None
+            velocities = transformer(latents, levels, asked, blocks=visible, keep=keep)
         for i, step in stepping:
             frames = slice(table.blocks[i].start, table.blocks[i].stop)
             own = [v[:, :, frames].float() for v in velocities]
@@ -183,6 +199,18 @@ def _solver(
     return Consistency(
         schedule.sigmas, lambda shape: moved(noise.consistency(shape), device, torch.float32)
     )
+
+
+def _skipped(
+    transformer: Velocities, config: ForcingConfig, schedule: Schedule, guided: range
+) -> frozenset[int]:
+    """The steps that reuse what the blocks gave; the first guided one can't, it has no negative."""
+    if not config.step_cache:
+        return frozenset()
+    timesteps = torch.from_numpy(schedule.timesteps)[None].to(transformer.device)
+    embeddings = transformer.time_embedding(timesteps)[0].float().cpu().numpy()
+    fit = fit_of(embeddings.shape[-1], pictures=transformer.image_dim is not None)
+    return skipped_steps(embeddings, config.step_cache, guided[:1], fit)
 
 
 def _guide(velocities: list[Tensor], guidance: float) -> Tensor:
