@@ -6,20 +6,30 @@ else of the profile enter a segment's key (frame size and window stand there as 
 
 from __future__ import annotations
 
+from typing import Any
+
 from storyflow.errors import Problem, ProfileError
 from storyflow.forcing.config import ForcingConfig, Lora
-from storyflow.forcing.lattice import ForcingLattice, flops
-from storyflow.pipeline import Profile
+from storyflow.forcing.cost import forward_passes, segment_flops
+from storyflow.forcing.lattice import ForcingLattice
+from storyflow.pipeline import ForcingSection, ModelSection, Profile, WindowsSection
 from storyflow.renderer import Cost, ModelKind, Renderer, TextEncoder
+from storyflow.storyboard.resolved import Mode
 
 
 def kind_of(profile: Profile, *, threads: int = 1) -> ModelKind:
     """The model kind of a profile. `threads` are a worker's CPU threads.
 
-    Raises ProfileError for settings that can't work together, ModelError where no model is found.
+    Raises ProfileError for settings that can't work together, ModelError where no model is found
+    or one of another kind.
     """
     try:
-        kind = _slate(profile) if profile.model.kind == "slate" else _forcing(profile, threads)
+        if profile.model.kind == "slate":
+            kind = _slate(profile)
+        elif profile.model.kind == "skyreels-v2":
+            kind = _sequence(profile, threads)
+        else:
+            kind = _forcing(profile, threads)
     except ValueError as error:
         raise ProfileError([Problem("wrong-setting", str(error), path="windows")]) from None
     floor, window = profile.windows.floor, profile.windows.trained
@@ -37,6 +47,9 @@ def _slate(profile: Profile) -> ModelKind:
 
         return SlateRenderer(profile.slate, profile.fps)
 
+    def cost(window: int, overlap: int = 0) -> Cost:
+        return Cost(flops=0.0)
+
     return ModelKind(
         name="slate",
         lattice=ForcingLattice(window=profile.windows.trained, overlap=profile.windows.overlap),
@@ -45,65 +58,31 @@ def _slate(profile: Profile) -> ModelKind:
         embeds_prompts=False,
         draws_labels=True,
         keeps_latents=False,
-        cost=lambda window: Cost(flops=0.0),
+        cost=cost,
         renderer=renderer,
         text_encoder=None,
     )
 
 
 def _forcing(profile: Profile, threads: int) -> ModelKind:
+    from storyflow.forcing.family import FORCING
     from storyflow.forcing.identity import identity
-    from storyflow.forcing.source import locate, transformer_shape
+    from storyflow.forcing.source import checkpoint, locate
 
-    model, sampler, engine = profile.model, profile.forcing, profile.engine
-    config = ForcingConfig(
-        model=model.id,
-        revision=model.revision,
-        dtype=model.dtype,
-        window=profile.windows.trained,
-        overlap=profile.windows.overlap,
-        steps=sampler.steps,
-        guidance=sampler.guidance,
-        shift=sampler.shift,
-        sigmas=sampler.sigmas,
-        history=sampler.history,
-        history_noise=sampler.history_noise,
-        fps=profile.fps,
-        ar_step=sampler.ar_step,
-        block=sampler.block,
-        guidance_from=sampler.guidance_from,
-        guidance_to=sampler.guidance_to,
-        solver=sampler.solver,
-        solver_aliasing=sampler.solver_aliasing,
-        step_cache=sampler.step_cache,
-        vae_dtype=model.vae_dtype,
-        quantize=model.quantize,
-        loras=tuple(Lora(x.id, x.file, x.revision, x.scale) for x in model.loras),
-        causal=model.causal,
-        attention=engine.attention,
-        compile=engine.compile,
-        fuse_guidance=engine.fuse_guidance,
-        offload=engine.offload,
-        threads=threads,
-    )
+    model, size = profile.model, profile.frame
+    config = _config(profile, threads)
     source = locate(model.id, model.revision)
+    found = checkpoint(model.id, model.revision, (FORCING,))
     weights = identity(model.id, model.revision)
-    shape = transformer_shape(model.id, model.revision)
-    size = profile.frame
 
     def renderer() -> Renderer:
         from storyflow.forcing.renderer import ForcingRenderer
 
         return ForcingRenderer(config)
 
-    def text_encoder() -> TextEncoder:
-        from storyflow.forcing.text import UMT5TextEncoder
-
-        return UMT5TextEncoder(config)
-
-    def cost(window: int) -> Cost:
-        passes = (shape, config.steps, config.guidance)
-        return Cost(flops=flops(window, size.width, size.height, *passes))
+    def cost(window: int, overlap: int = 0) -> Cost:
+        frame = (size.width, size.height)
+        return Cost(flops=segment_flops(config, found.shape, *frame, window, overlap))
 
     return ModelKind(
         name="skyreels-v2-df",
@@ -115,7 +94,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         keeps_latents=True,
         cost=cost,
         renderer=renderer,
-        text_encoder=text_encoder,
+        text_encoder=lambda: _text_encoder(config),
         notice=RANDOM_WEIGHTS if source.random else None,
         encoder=f"{weights} {config.dtype}",
         reads_negative=config.guided,
@@ -124,3 +103,116 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
 
 
 RANDOM_WEIGHTS = "toybox has no trained weights yet: it renders with random ones, so expect noise"
+
+
+def _sequence(profile: Profile, threads: int) -> ModelKind:
+    from storyflow.forcing.family import CLIP_TOKENS, SEQUENCE
+    from storyflow.forcing.identity import identity
+    from storyflow.forcing.sequence.lattice import SequenceLattice
+    from storyflow.forcing.sequence.settings import NEUTRAL, pixel_fields
+    from storyflow.forcing.source import checkpoint
+
+    model, size = profile.model, profile.frame
+    _refuse_forcing_settings(profile)
+    lattice = SequenceLattice(profile.windows.trained)
+    config = _config(profile, threads, **NEUTRAL)
+    found = checkpoint(model.id, model.revision, SEQUENCE)
+    weights = identity(model.id, model.revision)
+    modes: tuple[Mode, ...] = ("text", "image", "first-last")
+
+    def renderer() -> Renderer:
+        from storyflow.forcing.sequence.renderer import SequenceRenderer
+
+        return SequenceRenderer(config)
+
+    def cost(window: int, overlap: int = 0) -> Cost:
+        return Cost(flops=segment_flops(config, found.shape, size.width, size.height, window))
+
+    return ModelKind(
+        name="skyreels-v2",
+        lattice=lattice,
+        identity=weights,
+        pixel_fields=pixel_fields(config),
+        embeds_prompts=True,
+        draws_labels=False,
+        keeps_latents=False,
+        cost=cost,
+        renderer=renderer,
+        text_encoder=lambda: _text_encoder(config),
+        encoder=f"{weights} {config.dtype}",
+        reads_negative=config.guided,
+        wants_gpu=True,
+        modes=frozenset({modes[found.shape.image_tokens // CLIP_TOKENS]}),
+    )
+
+
+_FORCING_ONLY = (
+    ("forcing", "history", ForcingSection),
+    ("forcing", "history_noise", ForcingSection),
+    ("forcing", "ar_step", ForcingSection),
+    ("forcing", "block", ForcingSection),
+    ("forcing", "solver_aliasing", ForcingSection),
+    ("model", "causal", ModelSection),
+    ("windows", "overlap", WindowsSection),
+    ("windows", "policy", WindowsSection),
+)
+"""Fields about history, about frames that differ in noise, and an error that only the code of
+diffusion forcing has."""
+
+
+def _refuse_forcing_settings(profile: Profile) -> None:
+    """A full-sequence model would pass over these without a word. Raises ProfileError."""
+    problems = []
+    for section, name, kept_in in _FORCING_ONLY:
+        value = getattr(getattr(profile, section), name)
+        if value != kept_in.model_fields[name].default:
+            what = "only diffusion forcing reads this, a full-sequence model has no use for it"
+            path = f"{section}.{name}"
+            problems.append(
+                Problem("wrong-setting", what, path=path, value=value, cure="remove it")
+            )
+    if problems:
+        raise ProfileError(problems)
+
+
+def _config(profile: Profile, threads: int, **forced: Any) -> ForcingConfig:
+    model, sampler, engine = profile.model, profile.forcing, profile.engine
+    settings: dict[str, Any] = {
+        "model": model.id,
+        "revision": model.revision,
+        "dtype": model.dtype,
+        "window": profile.windows.trained,
+        "overlap": profile.windows.overlap,
+        "steps": sampler.steps,
+        "guidance": sampler.guidance,
+        "shift": sampler.shift,
+        "sigmas": sampler.sigmas,
+        "history": sampler.history,
+        "history_noise": sampler.history_noise,
+        "fps": profile.fps,
+        "ar_step": sampler.ar_step,
+        "block": sampler.block,
+        "guidance_from": sampler.guidance_from,
+        "guidance_to": sampler.guidance_to,
+        "solver": sampler.solver,
+        "solver_aliasing": sampler.solver_aliasing,
+        "step_cache": sampler.step_cache,
+        "vae_dtype": model.vae_dtype,
+        "quantize": model.quantize,
+        "loras": tuple(Lora(x.id, x.file, x.revision, x.scale) for x in model.loras),
+        "causal": model.causal,
+        "attention": engine.attention,
+        "compile": engine.compile,
+        "fuse_guidance": engine.fuse_guidance,
+        "offload": engine.offload,
+        "threads": threads,
+    }
+    config = ForcingConfig(**(settings | forced))
+    forward_passes(config, config.window)  # refuses what can't be scheduled
+    return config
+
+
+def _text_encoder(config: ForcingConfig) -> TextEncoder:
+    from storyflow.forcing.text import UMT5TextEncoder
+
+    return UMT5TextEncoder(config)

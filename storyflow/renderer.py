@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from storyflow.errors import Problem
     from storyflow.storyboard.resolved import Mode
 
 EVERY_MODE: frozenset[Mode] = frozenset({"text", "image", "first-last", "extend", "continue"})
@@ -149,6 +150,33 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class CardFit:
+    """How one segment gets on with a size of graphics cards, before anything is loaded.
+
+    `switches` are the settings (`engine.offload=blocks`) with which it fits, none where it fits as
+    it is, None where nothing helps; `peak` is the predicted memory with them, in bytes.
+    """
+
+    card: str
+    switches: tuple[str, ...] | None
+    peak: int
+
+    @property
+    def text(self) -> str:
+        """`fits`, `fits with engine.offload=blocks`, or `does not fit`."""
+        if self.switches is None:
+            return "does not fit"
+        return f"fits with {' '.join(self.switches)}" if self.switches else "fits"
+
+
+class Costs(Protocol):
+    """What a segment costs by its length."""
+
+    def __call__(self, window: int, overlap: int = 0) -> Cost:
+        """Of a segment of `window` frames, of which the first `overlap` are history."""
+
+
+@dataclass(frozen=True)
 class ModelKind:
     """A kind of model that a profile can name, without loading anything.
 
@@ -160,8 +188,10 @@ class ModelKind:
     can ask for: weights for image to video, say, render nothing without a start picture. Planning
     refuses the others at the shot's line, where `modes` says so before anything is loaded.
     `wants_gpu` says whether a worker takes a GPU where there is one and the operator is silent;
-    `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes the
-    window in frames. `notice` is one line to tell the user about the weights in use, or None.
+    `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes
+    frames. `notice` is one line to tell the user about the weights in use, or None; `notices` are
+    about settings, told with the plan's. `memory` predicts, for a window in frames, what it needs
+    on common graphics cards; None for kinds that need none.
     """
 
     name: str
@@ -171,7 +201,7 @@ class ModelKind:
     embeds_prompts: bool
     draws_labels: bool
     keeps_latents: bool
-    cost: Callable[[int], Cost]
+    cost: Costs
     renderer: Callable[[], Renderer]
     text_encoder: Callable[[], TextEncoder] | None
     notice: str | None = None
@@ -179,3 +209,5 @@ class ModelKind:
     reads_negative: bool = True
     wants_gpu: bool = False
     modes: frozenset[Mode] = EVERY_MODE
+    notices: tuple[Problem, ...] = ()
+    memory: Callable[[int], tuple[CardFit, ...]] | None = None

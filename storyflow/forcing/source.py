@@ -153,7 +153,7 @@ def check_folder(
     shape = _transformer(folder, family)
     if "vae" in parts:
         config = folder / "vae" / "config.json"
-        if (fault := vae_fault(_read_json(config), shape.out_channels)) is not None:
+        if (fault := vae_fault(read_json(config), shape.out_channels)) is not None:
             raise ModelError(
                 f"the VAE of {folder} {fault}",
                 cure="use the Wan 2.1 VAE that SkyReels-V2 was trained with",
@@ -165,7 +165,7 @@ def weight_files(folder: Path, part: str) -> list[Path]:
     place = folder / part
     indexes = sorted(place.glob("*.safetensors.index.json"))
     if indexes:
-        places = _read_json(indexes[0]).get("weight_map")
+        places = read_json(indexes[0]).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise _refusal(f"{indexes[0]} names no weight files")
         names = sorted({str(name) for name in places.values()})
@@ -204,7 +204,7 @@ def _family(folder: Path, families: tuple[Family, ...]) -> Family:
         else:
             what = f"{folder} has no model_index.json"
         raise _refusal(f"{what}; it holds {_listing(folder)}", families)
-    found = str(_read_json(index).get("_class_name", "nothing"))
+    found = str(read_json(index).get("_class_name", "nothing"))
     family = family_of(found)
     if family is None or family not in families:
         expected = " or ".join(f.pipeline if f.exact else f"{f.pipeline}..." for f in families)
@@ -228,7 +228,7 @@ def _transformer(folder: Path, family: Family) -> TransformerShape:
     if not file.is_file():
         what = f"{folder} has no transformer/config.json; it holds {_listing(folder)}"
         raise _refusal(what, (family,))
-    config = _read_json(file)
+    config = read_json(file)
     try:
         fault = transformer_fault(config, family)
     except (KeyError, TypeError) as error:
@@ -253,7 +253,7 @@ def _check_part(folder: Path, part: str) -> None:
     config = place / "config.json"
     if not config.is_file():
         raise _refusal(f"{place} has no config.json; it holds {_listing(place)}")
-    facts = _read_json(config)
+    facts = read_json(config)
     named = facts.get("_class_name") or facts.get("architectures") or "nothing"
     found = str(named[0] if isinstance(named, list) else named)
     if found not in PART_CLASSES[part]:
@@ -300,7 +300,8 @@ def _download(source: Source, parts: tuple[str, ...], only: str | None = None) -
         ) from error
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ModelError."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
