@@ -6,6 +6,7 @@ are equal; where it is not, the test names the bug and pins what we do.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from diffusers import (
     SkyReelsV2DiffusionForcingImageToVideoPipeline,
     SkyReelsV2DiffusionForcingPipeline,
     SkyReelsV2DiffusionForcingVideoToVideoPipeline,
+    SkyReelsV2Transformer3DModel,
 )
 from forcing_support import (
     GLOBAL_SEED,
@@ -39,6 +41,8 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:Passing `image` as torch tensor"),
 ]
+
+SET_AR_ATTENTION = SkyReelsV2Transformer3DModel._set_ar_attention
 
 LIKE_STOCK: dict[str, Any] = {
     "model": "tiny",
@@ -74,6 +78,17 @@ def stock(
     **more: Any,
 ) -> Tensor:
     """What the stock pipeline gives: latents, unless `output_type` asks for pictures."""
+    pipeline = stock_pipeline(pipeline_class=pipeline_class)
+    return call(pipeline, frames, settings, global_seed, **more)
+
+
+def call(
+    pipeline: Any,
+    frames: int,
+    settings: ForcingConfig,
+    global_seed: int = GLOBAL_SEED,
+    **more: Any,
+) -> Tensor:
     prompt, negative = embeddings()
     arguments = {
         "prompt": None,
@@ -94,7 +109,7 @@ def stock(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(global_seed)
-        result: Tensor = stock_pipeline(pipeline_class=pipeline_class)(**arguments | more).frames
+        result: Tensor = pipeline(**arguments | more).frames
     return result
 
 
@@ -198,6 +213,19 @@ def test_the_first_window_of_a_video_extension_equals_stock(changes: dict[str, A
     video = to_floats(clip)[0].permute(1, 0, 2, 3)  # [frames, 3, h, w]
     ours = our_window(settings, given(first=encoded(clip[-9:]), history=3), 9)
     assert torch.equal(ours, video_to_video(33, settings, video=video))
+
+
+def test_causal_weights_see_what_stock_s_mask_lets_them_see() -> None:
+    """Equal up to rounding: blocks that attend one by one take another kernel than a mask."""
+    settings = config(ar_step=2, block=3, causal=True)
+    model = copy.deepcopy(tiny_models.components().transformer)
+    SET_AR_ATTENTION(model, 3)
+    pipeline = stock_pipeline()
+    pipeline.transformer = model
+    theirs = call(pipeline, 33, settings, causal_block_size=None)
+    ours = our_window(settings, given(), 9)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(theirs, text_to_video(33, settings), atol=1e-4)
 
 
 # --- wrong in stock ---
