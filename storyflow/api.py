@@ -87,8 +87,8 @@ def plan(film: Storyboard, **options: Unpack[Options]) -> Plan:
 def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
     """What a render would do: a row per take, reuse, totals. Raises InputError, StoreError."""
     what = order(film, **options)
-    planned = prepare(what).plan
-    return quote_of(planned, predict(planned, Store(what.store).recipes()))
+    made = prepare(what)
+    return quote_of(made.plan, predict(made.plan, Store(what.store).recipes()), made.kind)
 
 
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:

@@ -6,15 +6,18 @@ else of the profile enter a segment's key (frame size and window stand there as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from storyflow.errors import Problem, ProfileError
+from storyflow.forcing.advice import advice
 from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.cost import forward_passes, segment_flops
-from storyflow.forcing.lattice import ForcingLattice
+from storyflow.forcing.lattice import ForcingLattice, TransformerShape
 from storyflow.pipeline import ForcingSection, ModelSection, Profile, WindowsSection
-from storyflow.renderer import Cost, ModelKind, Renderer, TextEncoder
+from storyflow.renderer import CardFit, Cost, ModelKind, Renderer, TextEncoder
 from storyflow.storyboard.resolved import Mode
+from storyflow.timing import Size
 
 
 def kind_of(profile: Profile, *, threads: int = 1) -> ModelKind:
@@ -99,6 +102,8 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         encoder=f"{weights} {config.dtype}",
         reads_negative=config.guided,
         wants_gpu=model.id != "toybox",
+        notices=advice(config),
+        memory=None if model.id == "toybox" else _memory(config, found.shape, size),
     )
 
 
@@ -143,6 +148,8 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
         reads_negative=config.guided,
         wants_gpu=True,
         modes=frozenset({modes[found.shape.image_tokens // CLIP_TOKENS]}),
+        notices=advice(config),
+        memory=_memory(config, found.shape, size),
     )
 
 
@@ -210,6 +217,24 @@ def _config(profile: Profile, threads: int, **forced: Any) -> ForcingConfig:
     config = ForcingConfig(**(settings | forced))
     forward_passes(config, config.window)  # refuses what can't be scheduled
     return config
+
+
+def _memory(
+    config: ForcingConfig, shape: TransformerShape, size: Size
+) -> Callable[[int], tuple[CardFit, ...]]:
+    def memory(window: int) -> tuple[CardFit, ...]:
+        from storyflow.forcing.memory import table
+
+        return tuple(
+            CardFit(
+                fit.card.name,
+                None if fit.switches is None else tuple(f"{k}={v}" for k, v in fit.switches),
+                fit.memory.peak,
+            )
+            for fit in table(shape, window, size, config)
+        )
+
+    return memory
 
 
 def _text_encoder(config: ForcingConfig) -> TextEncoder:

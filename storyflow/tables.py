@@ -29,6 +29,13 @@ def print_plan(quote: Quote, console: Console | None = None) -> None:
         f"{totals.render_chain} segments to render, {flops(totals.render_chain_flops)}",
         highlight=False,
     )
+    if quote.memory:
+        cards = "; ".join(f"{f.card}: {f.text} ({f.peak / 1024**3:.1f} GiB)" for f in quote.memory)
+        console.print(
+            f"memory for a window of {quote.window} frames, by graphics card: {cards}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for notice in quote.notices:
         console.print(f"[yellow]notice[/] {escape(notice)}", highlight=False, soft_wrap=True)
 

@@ -50,7 +50,7 @@ def slate_kind(profile: Profile, threads: int) -> ModelKind:
         embeds_prompts=False,
         draws_labels=True,
         keeps_latents=False,
-        cost=lambda window: Cost(float(window)),
+        cost=lambda window, overlap=0: Cost(float(window)),
         renderer=lambda: SlateRenderer(profile.slate),
         text_encoder=None,
     )

@@ -33,7 +33,7 @@ def kind(*, draws_labels: bool = False, identity: str = "model@1", window: int =
         embeds_prompts=True,
         draws_labels=draws_labels,
         keeps_latents=True,
-        cost=lambda frames: Cost(float(frames * frames)),
+        cost=lambda window, overlap=0: Cost(float(window * window)),
         renderer=no_renderer,
         text_encoder=None,
         encoder="encoder@1",

@@ -6,7 +6,7 @@ import json
 from fractions import Fraction
 
 import pytest
-from plan_films import planned, recipes, rendered
+from plan_films import KIND, planned, recipes, rendered
 
 from storyflow.errors import ModelError, ProfileError
 from storyflow.kinds import RANDOM_WEIGHTS, kind_of
@@ -83,7 +83,7 @@ def test_a_held_take_costs_nothing() -> None:
 
 def test_a_quote_is_data() -> None:
     plan = planned(STORY)
-    data = json.loads(json.dumps(quote_of(plan, predict(plan, NOTHING)).as_data()))
+    data = json.loads(json.dumps(quote_of(plan, predict(plan, NOTHING), KIND).as_data()))
     assert data["storyflow"] == 1
     assert data["totals"]["segments"] == len(plan.segments)
     assert data["rows"][0]["action"] == "render"

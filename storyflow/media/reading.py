@@ -37,4 +37,5 @@ def refuse_huge(width: int, height: int, what: str) -> None:
         size = f"{width}x{height} pixels"
         raise BadMedia("huge-media", f"this {what} has {size}", "export it smaller")
     if width < 1 or height < 1:
-        raise BadMedia("broken-media", f"this {what} names no size that a picture can have", "export it again")
+        what = f"this {what} names no size that a picture can have"
+        raise BadMedia("broken-media", what, "export it again")

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 
 from storyflow.planning.nodes import Plan, PlannedTake, Segment
+from storyflow.renderer import CardFit, ModelKind
 from storyflow.storyboard.resolved import Mode
 from storyflow.timing import nominal
 
@@ -79,7 +80,11 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Quote:
-    """The table of a plan and its totals, as `storyflow plan` prints them."""
+    """The table of a plan and its totals, as `storyflow plan` prints them.
+
+    `memory` says on which graphics cards its longest window, of `window` frames, can be rendered;
+    empty for kinds of models that need none.
+    """
 
     title: str
     pipeline: str
@@ -88,12 +93,16 @@ class Quote:
     rows: tuple[PlanRow, ...]
     totals: Totals
     notices: tuple[str, ...]
+    window: int = 0
+    memory: tuple[CardFit, ...] = ()
 
     def as_data(self) -> dict[str, object]:
         """The same as values for JSON."""
         data = asdict(self)
         for row, made in zip(data["rows"], self.rows, strict=True):
             row["action"] = made.action
+        for row, fit in zip(data["memory"], self.memory, strict=True):
+            row["text"] = fit.text
         return {"storyflow": 1, **data}
 
 
@@ -161,8 +170,9 @@ def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
     return tuple(rows)
 
 
-def quote_of(plan: Plan, prediction: Prediction) -> Quote:
-    """Table and totals of a plan."""
+def quote_of(plan: Plan, prediction: Prediction, kind: ModelKind) -> Quote:
+    """Table and totals of a plan, and the memory that its kind of model needs for it."""
+    window = max((segment.inputs.spec.window for segment in plan.segments), default=0)
     return Quote(
         title=plan.title,
         pipeline=plan.pipeline,
@@ -171,6 +181,8 @@ def quote_of(plan: Plan, prediction: Prediction) -> Quote:
         rows=plan_rows(plan, prediction),
         totals=totals(plan, prediction),
         notices=tuple(map(str, plan.notices)),
+        window=window,
+        memory=kind.memory(window) if kind.memory is not None and window else (),
     )
 
 

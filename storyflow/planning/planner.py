@@ -36,7 +36,7 @@ def make_plan(
     What the lock doesn't pin yet is planned as `lockfile.pin` would pin it. Raises StoryboardError
     that lists every fault, ProfileError for a frame size off the model's grid.
     """
-    notices = [*film.notices, *check_pipeline(film, profile)]
+    notices = [*film.notices, *check_pipeline(film, profile), *kind.notices]
     planner = _Planner(film, pin(lock, film), profile, pipeline, kind)
     planner.run()
     faults = [p for p in planner.problems if p.level == "error"]

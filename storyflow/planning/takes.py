@@ -55,7 +55,7 @@ class Takes:
         self._size = size
         self._pipeline = pipeline
         self._overlap = kind.lattice.overlap
-        self._flops: dict[int, float] = {}
+        self._flops: dict[tuple[int, int], float] = {}
 
     def plan(self, shot: ShotPlan) -> tuple[list[PlannedTake], list[Problem]]:
         """All takes of a shot in the order of their numbers, and the faults and notices found."""
@@ -118,7 +118,7 @@ class Takes:
                             start=start,
                             inputs=inputs,
                             history=history,
-                            flops=self._cost(inputs.spec.window),
+                            flops=self._cost(inputs.spec.window, inputs.spec.overlap),
                         )
                     )
                     start += new
@@ -199,10 +199,11 @@ class Takes:
             problems.append(fault(shot.shot, "held-too-short", what, cure=cure))
         return planned, problems
 
-    def _cost(self, window: int) -> float:
-        if window not in self._flops:
-            self._flops[window] = self._kind.cost(window).flops
-        return self._flops[window]
+    def _cost(self, window: int, overlap: int) -> float:
+        lengths = (window, overlap)
+        if lengths not in self._flops:
+            self._flops[lengths] = self._kind.cost(window, overlap).flops
+        return self._flops[lengths]
 
 
 def _sources_first(numbers: Sequence[int], locked: dict[int, LockedTake]) -> list[int]:
