@@ -113,16 +113,23 @@ def shape_of(config: Mapping[str, Any]) -> TransformerShape:
     if config.get("pos_embed_seq_len") is not None:
         pictures = 2  # only weights for first and last frame tell two pictures apart
     return TransformerShape(
-        width=config["num_attention_heads"] * config["attention_head_dim"],
-        layers=config["num_layers"],
-        ffn=config["ffn_dim"],
-        text_dim=config["text_dim"],
-        channels=config["in_channels"],
-        out_channels=config.get("out_channels") or config["in_channels"],
+        width=_count(config, "num_attention_heads") * _count(config, "attention_head_dim"),
+        layers=_count(config, "num_layers"),
+        ffn=_count(config, "ffn_dim"),
+        text_dim=_count(config, "text_dim"),
+        channels=_count(config, "in_channels"),
+        out_channels=config.get("out_channels") or _count(config, "in_channels"),
         image_dim=config.get("image_dim") or 0,
         image_tokens=pictures * CLIP_TOKENS,
-        head_dim=config["attention_head_dim"],
+        head_dim=_count(config, "attention_head_dim"),
     )
+
+
+def _count(config: Mapping[str, Any], name: str) -> int:
+    value = config[name]
+    if not isinstance(value, int) or value < 1:
+        raise TypeError(f"{name} is {value!r}")
+    return value
 
 
 def transformer_fault(config: Mapping[str, Any], family: Family) -> str | None:

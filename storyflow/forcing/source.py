@@ -145,19 +145,17 @@ def check_folder(
     if "transformer" not in parts:
         families = FAMILIES
     family = _family(folder, families)
+    channels = _transformer(folder, family).out_channels if "transformer" in parts else None
     for part in parts:
         if part in family.parts or part in TEXT_PARTS:
-            _check_part(folder, part)
-    if "transformer" not in parts:
-        return
-    shape = _transformer(folder, family)
-    if "vae" in parts:
-        config = folder / "vae" / "config.json"
-        if (fault := vae_fault(read_json(config), shape.out_channels)) is not None:
-            raise ModelError(
-                f"the VAE of {folder} {fault}",
-                cure="use the Wan 2.1 VAE that SkyReels-V2 was trained with",
-            )
+            _check_part(folder, part, family)
+        if part == "vae" and channels is not None:
+            fault = vae_fault(read_json(folder / "vae" / "config.json"), channels)
+            if fault is not None:
+                raise ModelError(
+                    f"the VAE of {folder} {fault}",
+                    cure="use the Wan 2.1 VAE that SkyReels-V2 was trained with",
+                )
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
@@ -225,9 +223,7 @@ def _another(
 def _transformer(folder: Path, family: Family) -> TransformerShape:
     """The shape of a folder's transformer; refused where it is not one of `family`."""
     file = folder / "transformer" / "config.json"
-    if not file.is_file():
-        what = f"{folder} has no transformer/config.json; it holds {_listing(folder)}"
-        raise _refusal(what, (family,))
+    _check_class(folder, "transformer", family)
     config = read_json(file)
     try:
         fault = transformer_fault(config, family)
@@ -242,25 +238,30 @@ def _transformer(folder: Path, family: Family) -> TransformerShape:
     return shape_of(config)
 
 
-def _check_part(folder: Path, part: str) -> None:
+def _check_part(folder: Path, part: str, family: Family) -> None:
+    """Refuse a part of another class, or without whole safetensors."""
+    _check_class(folder, part, family)
+    if part != "tokenizer":
+        for file in weight_files(folder, part):
+            tensor_shapes(file)
+
+
+def _check_class(folder: Path, part: str, family: Family) -> None:
     place = folder / part
     if not place.is_dir():
-        raise _refusal(f"{folder} has no {part} folder; it holds {_listing(folder)}")
-    if part == "tokenizer":
-        if not (place / "tokenizer_config.json").is_file():
-            raise _refusal(f"{place} has no tokenizer_config.json; it holds {_listing(place)}")
-        return
-    config = place / "config.json"
+        what = f"{folder} has no {part} folder; it holds {_listing(folder)}"
+        raise _refusal(what, (family,))
+    config = place / ("tokenizer_config.json" if part == "tokenizer" else "config.json")
     if not config.is_file():
-        raise _refusal(f"{place} has no config.json; it holds {_listing(place)}")
+        raise _refusal(f"{place} has no {config.name}; it holds {_listing(place)}", (family,))
+    if not PART_CLASSES[part]:
+        return
     facts = read_json(config)
     named = facts.get("_class_name") or facts.get("architectures") or "nothing"
     found = str(named[0] if isinstance(named, list) else named)
     if found not in PART_CLASSES[part]:
         expected = " or ".join(PART_CLASSES[part])
-        raise _refusal(f"{config} describes a {found}, expected {expected}")
-    for file in weight_files(folder, part):
-        tensor_shapes(file)
+        raise _refusal(f"{config} describes a {found}, expected {expected}", (family,))
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
