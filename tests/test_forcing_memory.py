@@ -90,7 +90,11 @@ def denoised(
 ) -> LiveBytes:
     """The peak of denoising one window, two blocks deep: a block's tensors don't add up."""
     dtype = getattr(torch, config.dtype)
-    lean = LeanTransformer(transformer_of(shape, dtype, device, 2), Fraction(24))
+    lean = LeanTransformer(
+        transformer_of(shape, dtype, device, 2),
+        Fraction(24),
+        fuse_guidance=config.fuse_guidance,
+    )
     frames, h, w = latent_frames(window), size.height // 8, size.width // 8
 
     class Noise(SeededNoise):
@@ -109,19 +113,23 @@ def denoised(
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "window", "dtype"),
+    ("shape", "size", "window", "changed"),
     [
-        (SMALL, P540, 97, "bfloat16"),
-        (SMALL, P540, 57, "float32"),
-        (LARGE, P540, 97, "bfloat16"),
-        (LARGE, P720, 121, "bfloat16"),
-        (LARGE, P720, 57, "float32"),
+        (SMALL, P540, 97, {}),
+        (SMALL, P540, 57, {"dtype": "float32"}),
+        (SMALL, P540, 97, {"fuse_guidance": True}),
+        (SMALL, P540, 97, {"guidance": 1.0}),
+        (LARGE, P540, 97, {}),
+        (LARGE, P540, 97, {"fuse_guidance": True}),
+        (LARGE, P720, 121, {}),
+        (LARGE, P720, 57, {"dtype": "float32", "guidance": 1.0}),
     ],
+    ids=str,
 )
 def test_denoising_at_full_size_takes_what_was_predicted(
-    shape: TransformerShape, size: Size, window: int, dtype: Any
+    shape: TransformerShape, size: Size, window: int, changed: dict[str, Any]
 ) -> None:
-    config = settings(dtype=dtype, window=121, steps=2)
+    config = settings(window=121, steps=2, **changed)
     live = denoised(shape, config, size, window, "meta")
     two_deep = TransformerShape(shape.width, 2, shape.ffn)
     predicted = predict(two_deep, window, size, config).denoise
@@ -136,8 +144,7 @@ def test_weights_take_what_was_predicted(shape: TransformerShape, layers: int, d
     assert abs(predicted - bytes_of(model)) < 0.001 * bytes_of(model)
 
 
-@pytest.mark.parametrize("size", [P540, P720])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("size", "dtype"), [(P540, torch.float32), (P720, torch.bfloat16)])
 def test_the_vae_takes_what_was_predicted_however_long_the_film(
     size: Size, dtype: torch.dtype
 ) -> None:
@@ -149,7 +156,7 @@ def test_the_vae_takes_what_was_predicted_however_long_the_film(
     predicted = vae_memory(VaeShape(), "decode", size.width, size.height, itemsize)
     assert predicted.weights == bytes_of(vae.decoder)
     peaks = []
-    for latents in (4, 12):
+    for latents in (3, 6):
         film = torch.zeros(1, 16, latents, size.height // 8, size.width // 8, device="meta")
         with LiveBytes() as live:
             for _ in streaming.decode(film):

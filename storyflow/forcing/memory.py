@@ -186,13 +186,15 @@ def predict(
     vae = vae or VaeShape()
     latents = latent_frames(window) + int(end)
     h, w = size.height // PIXELS_PER_LATENT, size.width // PIXELS_PER_LATENT
-    grid = _Grid(latents, h, w, tokens=latents * (h // shape.patch) * (w // shape.patch))
+    grid = _Grid(latents, h, w, latents * (h // shape.patch) * (w // shape.patch))
     number = 2 if config.dtype != "float32" else 4
     vae_number = 2 if config.vae_dtype == "bfloat16" else 4
     encoder = vae_memory(vae, "encode", size.width, size.height, vae_number)
     decoder = vae_memory(vae, "decode", size.width, size.height, vae_number)
     if history is None:
-        history = config.overlap if config.history == "pixels" or shape.image_dim else 0
+        history = config.overlap if config.history == "pixels" else 0
+    if shape.image_dim:
+        history = window  # pictures enter as a film of the window's length
     block, rest = _block_weights(shape, config, number), _other_weights(shape, number)
     on_device = min(shape.layers, BLOCKS_AHEAD) if config.offload == "blocks" else shape.layers
     window_bytes = 4 * shape.out_channels * grid.cells
@@ -225,7 +227,7 @@ class _Grid:
 BLOCKS_AHEAD = 2
 """Blocks on the device under `offload: blocks`: the one that computes and the next."""
 
-LATENT_COPIES = 12
+LATENT_COPIES = 9
 """Of the window in float32 while it is denoised: noise, sample, velocities and solver state."""
 
 
@@ -242,31 +244,28 @@ class _Moment:
 
 
 _MOMENTS = (
-    _Moment(own=6, floats=1.5),  # keys are rotated; queries wait
-    _Moment(own=8),  # what self-attention gave is projected
-    _Moment(own=6, floats=3),  # shift and scale before the feed-forward layers
-    _Moment(own=6, ffn=2),  # between the feed-forward layers
-    _Moment(own=7, floats=2, copies=1),  # their result is gated and added
+    _Moment(own=5, floats=1.5),  # keys are rotated; queries wait
+    _Moment(own=7),  # what self-attention gave is projected
+    _Moment(own=4, floats=3),  # shift and scale before the feed-forward layers
+    _Moment(own=4, ffn=2),  # between the feed-forward layers
+    _Moment(own=5, floats=2, copies=1),  # their result is gated and added
 )
-"""The fullest moments of block.py, by the names that hold tensors there. Passes share the hidden
-state before the first prompt, which is one of the `own`."""
+"""The fullest moments of block.py, by the names that hold tensors there."""
 
 
 def _activations(shape: TransformerShape, config: ForcingConfig, grid: _Grid, number: int) -> int:
     d = shape.width
-    passes = 2 if config.guided and config.fuse_guidance else 1
+    batch = 2 if config.guided and config.fuse_guidance else 1
+    waiting = 1 if config.guided and not config.fuse_guidance else 0  # the other pass
     fullest = 0.0
     for moment in _MOMENTS:
         floats = moment.floats + (moment.copies if number < 4 else 0)
-        shared = number * d  # not per pass
-        own = number * (moment.own * d + moment.ffn * shape.ffn) - shared
-        fullest = max(fullest, shared + passes * (own + 4 * floats * d))
+        fullest = max(fullest, number * (moment.own * d + moment.ffn * shape.ffn) + 4 * floats * d)
+    kept = (3 if config.guided else 2) if config.step_cache else 0  # see stepcache.py
     rotary = 2 * 4 * shape.head_dim
-    held = 0
-    if config.step_cache:
-        held = number * d * (2 if config.guided else 1)
-    waves = grid.frames * d * 4 * 20  # modulation by time, per latent frame
-    return int(grid.tokens * (fullest + rotary + held)) + waves + _widened(shape, config, number)
+    per_token = batch * fullest + (waiting + kept) * number * d + rotary
+    waves = grid.frames * d * 4 * 14  # modulation by time, per latent frame
+    return int(grid.tokens * per_token) + waves + _widened(shape, config, number)
 
 
 def _widened(shape: TransformerShape, config: ForcingConfig, number: int) -> int:
