@@ -122,6 +122,13 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
     lattice = SequenceLattice(profile.windows.trained)
     config = _config(profile, threads, **NEUTRAL)
     found = checkpoint(model.id, model.revision, SEQUENCE)
+    pictures = found.shape.image_tokens // CLIP_TOKENS
+    if config.step_cache and pictures:
+        what = "the step cache is fitted to text-to-video weights, not to image-to-video ones"
+        path, value = "forcing.step_cache", config.step_cache
+        raise ProfileError(
+            [Problem("wrong-setting", what, path=path, value=value, cure="remove it")]
+        )
     weights = identity(model.id, model.revision)
     modes: tuple[Mode, ...] = ("text", "image", "first-last")
 
@@ -147,8 +154,7 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
         encoder=f"{weights} {config.dtype}",
         reads_negative=config.guided,
         wants_gpu=True,
-        modes=frozenset({modes[found.shape.image_tokens // CLIP_TOKENS]}),
-        notices=advice(config),
+        modes=frozenset({modes[pictures]}),
         memory=_memory(config, found.shape, size),
     )
 

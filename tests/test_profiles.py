@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import storyflow
 from storyflow.cluster import Cluster, load_cluster
-from storyflow.errors import ProfileError
+from storyflow.errors import ModelError, ProfileError, StoryboardError
 from storyflow.kinds import kind_of
 from storyflow.pipeline import Profile, load_profile
+from storyflow.renderer import EVERY_MODE
 from storyflow.resources import shipped
 from storyflow.settings import names
 
@@ -28,6 +30,11 @@ def test_the_shipped_profiles_are_these() -> None:
         "skyreels-v2-df-1.3b-540p",
         "skyreels-v2-df-14b-540p",
         "skyreels-v2-df-14b-720p",
+        "skyreels-v2-i2v-1.3b-540p",
+        "skyreels-v2-i2v-14b-540p",
+        "skyreels-v2-i2v-14b-720p",
+        "skyreels-v2-t2v-14b-540p",
+        "skyreels-v2-t2v-14b-720p",
         "slate",
         "toybox",
     ]
@@ -70,6 +77,156 @@ def test_the_real_profiles_hold_the_references_values(row: tuple[object, ...]) -
     )
     assert (sampler.sigmas, sampler.history, profile.negative) == ("reference", "pixels", "default")
     assert profile.model.id.startswith("Skywork/SkyReels-V2-DF-")
+
+
+SEQUENCE = [
+    # Frame, trained window, steps, guidance, shift, and the one mode that the weights render.
+    ("skyreels-v2-t2v-14b-540p", "960x544", 97, 30, 6.0, 8.0, "text"),
+    ("skyreels-v2-t2v-14b-720p", "1280x720", 121, 30, 6.0, 8.0, "text"),
+    ("skyreels-v2-i2v-1.3b-540p", "960x544", 97, 30, 5.0, 5.0, "image"),
+    ("skyreels-v2-i2v-14b-540p", "960x544", 97, 30, 5.0, 5.0, "image"),
+    ("skyreels-v2-i2v-14b-720p", "1280x720", 121, 30, 5.0, 5.0, "image"),
+]
+
+
+@pytest.mark.parametrize("row", SEQUENCE, ids=[row[0] for row in SEQUENCE])
+def test_the_full_sequence_profiles_hold_the_references_values(row: tuple[object, ...]) -> None:
+    _, profile = load_profile(str(row[0]))
+    kind, sampler = kind_of(profile), profile.forcing
+    (mode,) = kind.modes
+    assert row[1:] == (
+        str(profile.frame),
+        profile.windows.trained,
+        sampler.steps,
+        sampler.guidance,
+        sampler.shift,
+        mode,
+    )
+    assert (sampler.sigmas, profile.negative) == ("reference", "default")
+    size = str(row[0]).removeprefix("skyreels-v2-").upper()
+    assert profile.model.id == f"Skywork/SkyReels-V2-{size}-Diffusers"
+    assert kind.wants_gpu and not kind.keeps_latents and not kind.lattice.new_frames(fresh=False)
+
+
+def test_every_released_checkpoint_has_a_profile() -> None:
+    from storyflow.forcing.family import RELEASED
+
+    profiles = [load_profile(name)[1].model for name in names("pipelines")]
+    assert {m.id: m.kind for m in profiles if m.id.startswith("Skywork/")} == {
+        name: family.kind for name, (family, _) in RELEASED.items()
+    }
+
+
+@pytest.mark.parametrize("row", REFERENCE, ids=[row[0] for row in REFERENCE])
+def test_the_keys_of_profiles_stay_what_they_are(row: tuple[object, ...]) -> None:
+    """New settings leave the keys alone as long as nobody uses them."""
+    kind = kind_of(load_profile(str(row[0]))[1])
+    model = f"Skywork/SkyReels-V2-{str(row[0]).removeprefix('skyreels-v2-').upper()}-Diffusers"
+    assert (kind.identity, kind.encoder) == (f"{model}@main", f"{model}@main bfloat16")
+    assert dict(kind.pixel_fields) == {
+        "dtype": "bfloat16",
+        "steps": 30,
+        "guidance": 6.0,
+        "shift": 8.0,
+        "sigmas": "reference",
+        "history": "pixels",
+        "history_noise": 20,
+        "fps": "24",
+        "solver_aliasing": False,
+    }
+    assert kind.modes == EVERY_MODE
+
+
+FORCING_ONLY = [
+    "forcing.history=latents",
+    "forcing.history_noise=0",
+    "forcing.ar_step=5",
+    "forcing.block=5",
+    "forcing.solver_aliasing=true",
+    "model.causal=true",
+    "windows.overlap=9",
+    "windows.policy=balanced",
+]
+
+
+@pytest.mark.parametrize("setting", FORCING_ONLY)
+def test_settings_that_a_full_sequence_model_would_pass_over_are_refused(setting: str) -> None:
+    with pytest.raises(ProfileError, match="only diffusion forcing reads this") as refused:
+        kind_of(load_profile("skyreels-v2-t2v-14b-540p", [setting])[1])
+    assert setting.split("=")[0] in str(refused.value)
+
+
+def test_the_step_cache_is_refused_where_nothing_is_known_of_it() -> None:
+    assert kind_of(load_profile("skyreels-v2-t2v-14b-540p", ["forcing.step_cache=0.1"])[1])
+    with pytest.raises(ProfileError, match="image-to-video"):
+        kind_of(load_profile("skyreels-v2-i2v-14b-540p", ["forcing.step_cache=0.1"])[1])
+
+
+WRONG_WEIGHTS = [
+    ("skyreels-v2-df-14b-540p", "T2V-14B-540P", "text to video", "skyreels-v2 for"),
+    ("skyreels-v2-df-1.3b-540p", "I2V-1.3B-540P", "image to video", "skyreels-v2 for"),
+    ("skyreels-v2-t2v-14b-540p", "DF-14B-540P", "diffusion forcing", "skyreels-v2-df for"),
+    ("skyreels-v2-i2v-14b-720p", "DF-14B-720P", "diffusion forcing", "skyreels-v2-df for"),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "found", "cure"), WRONG_WEIGHTS)
+def test_a_model_of_another_kind_is_refused(name: str, model: str, found: str, cure: str) -> None:
+    _, profile = load_profile(name, [f"model.id=Skywork/SkyReels-V2-{model}-Diffusers"])
+    with pytest.raises(ModelError, match=f"holds weights for {found}.*set model.kind to {cure}"):
+        kind_of(profile)
+
+
+def test_the_toy_model_is_no_full_sequence_model() -> None:
+    with pytest.raises(ModelError, match="toybox.* is a model of another kind"):
+        kind_of(load_profile("skyreels-v2-t2v-14b-540p", ["model.id=toybox"])[1])
+
+
+COSTS = [
+    ("", 97, 0, 60),
+    ("forcing.ar_step=5 forcing.block=5", 97, 0, 100),
+    ("forcing.ar_step=5 forcing.block=5", 97, 17, 90),
+    ("forcing.guidance=1", 97, 0, 30),
+    ("forcing.guidance=1 forcing.ar_step=5 forcing.block=5", 97, 17, 45),
+    ("forcing.guidance_to=0.5", 97, 0, 45),
+    ("forcing.guidance_from=0.2 forcing.guidance_to=0.4 forcing.steps=10", 97, 0, 12),
+]
+
+
+@pytest.mark.parametrize(("settings", "window", "overlap", "passes"), COSTS)
+def test_a_segment_costs_its_forward_passes(
+    settings: str, window: int, overlap: int, passes: int
+) -> None:
+    name = "skyreels-v2-df-1.3b-540p"
+    kind = kind_of(load_profile(name, settings.split())[1])
+    one = kind_of(load_profile(name, ["forcing.steps=1", "forcing.guidance=1"])[1])
+    cost, unit = kind.cost(window, overlap).flops, one.cost(window).flops
+    assert cost == pytest.approx(passes * unit)
+
+
+def test_a_guidance_interval_that_holds_no_step_is_refused() -> None:
+    settings = ["forcing.steps=4", "forcing.guidance_from=0.9"]
+    with pytest.raises(ProfileError, match="none of 4 steps"):
+        kind_of(load_profile("skyreels-v2-t2v-14b-540p", settings)[1])
+
+
+CAN_NOT_BE_PLANNED = {"unsupported-mode", "single-window", "frame-rate", "short-beat"}
+
+
+@pytest.mark.parametrize("name", names("pipelines"))
+@pytest.mark.parametrize("film", [f for f in names("storyboards") if not f.endswith(".lock")])
+def test_a_shipped_storyboard_is_planned_or_refused_at_its_lines(film: str, name: str) -> None:
+    board = shipped("storyboards") / f"{film}.yaml"
+    try:
+        plan = storyflow.plan(board, pipeline=name)
+    except StoryboardError as refused:
+        single = not kind_of(load_profile(name)[1]).lattice.new_frames(fresh=False)
+        assert single, "diffusion forcing and slate plan every shipped film"
+        for problem in refused.problems:
+            assert problem.code in CAN_NOT_BE_PLANNED
+            assert problem.line is not None and problem.shot is not None and problem.cure
+    else:
+        assert plan.segments
 
 
 def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
