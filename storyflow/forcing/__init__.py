@@ -1,17 +1,28 @@
 """SkyReels-V2 diffusion forcing, one segment at a time, over the public parts of diffusers.
 
-Read in this order: `segment` is the loop; `schedule`, `solver`, `transformer`, `vae` and `noise`
-are what it calls; `renderer` and `text` are what workers hold; `config` and `lattice` are what
-planners ask; `source`, `identity` and `loading` find, name and load the weights; `cpu` makes small
-VAEs fast. `config`, `lattice`, `schedule`, `source` and `identity` import no torch.
+Read in this order: `segment` is the loop; `conditions` (what a window is given), `schedule` (who
+is at which noise level when), `solver`, `transformer` with `block`, `vae`, `noise` and `stepcache`
+are what it calls; `renderer` and `text` are what workers hold; `config`, `lattice`, `cost`,
+`memory` and `advice` are what planners ask; `source`, `family`, `identity` and `loading` find, name
+and load the weights; `attention` chooses the kernel, `cpu` makes small VAEs fast. `sequence` holds
+the models that render a shot as one whole window, with the same loop. What planners ask, `source`,
+`family` and `identity` import no torch.
+
+Switches are of three classes: *bitwise* (the same bits as the plain loop), *rounding* (the last
+bits), *lossy* (another picture, for speed; off by default).
 
 "The reference" is SkyworkAI/SkyReels-V2 at abed76f, "stock" is diffusers 0.42. Where stock is right
-the results here are bitwise equal in float32 (tests/test_forcing_parity.py). Where they part:
+the results here are bitwise equal in float32 (tests/test_forcing_parity.py and
+test_forcing_modes.py, which also names each error below). Where they part:
 
 - history is decoded and encoded again (`history: pixels`), as the reference does, or kept as
   latents, as stock does;
 - history noise has its own seeded stream, both others draw it from the global generator;
 - the first corrector step reads the right sample (`solver_aliasing` undoes that);
-- there is never an attention mask;
+- blocks of an asynchronous schedule may be shorter at both ends of a window, so no latent is left
+  as noise, no history is cut off and a start picture stays; both others count whole blocks only;
+- an end picture works in every segment, whatever its length;
+- an extended clip's last frames are not shown twice;
+- there is never an attention mask; only weights declared `causal` see block by block;
 - prompts are refused, not cut, over 512 tokens.
 """
