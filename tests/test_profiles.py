@@ -178,7 +178,7 @@ def test_a_model_of_another_kind_is_refused(name: str, model: str, found: str, c
 
 
 def test_the_toy_model_is_no_full_sequence_model() -> None:
-    with pytest.raises(ModelError, match="toybox.* is a model of another kind"):
+    with pytest.raises(ModelError, match=r"toybox.* is a model of another kind"):
         kind_of(load_profile("skyreels-v2-t2v-14b-540p", ["model.id=toybox"])[1])
 
 
