@@ -11,7 +11,7 @@ import torch
 from diffusers import SkyReelsV2Transformer3DModel
 from torch import Tensor
 
-from storyflow.forcing.transformer import LeanTransformer
+from storyflow.forcing.transformer import LeanTransformer, PromptContext
 
 FRAMES, HIGH, WIDE = 6, 4, 6
 TEXT_DIM, IMAGE_DIM = 24, 20
@@ -139,3 +139,56 @@ def test_a_level_per_frame_equals_the_stock_model(info: bool) -> None:
             fps=[int(fps != 16)],
         ).sample
         assert torch.equal(got, wanted)
+
+
+def largest_difference(one: list[Tensor], other: list[Tensor]) -> float:
+    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+
+
+def prompts_of(lean: LeanTransformer, count: int = 2) -> list[PromptContext]:
+    return [lean.read_prompt(drawn(1, 512, TEXT_DIM, seed=10 + i)) for i in range(count)]
+
+
+@pytest.mark.parametrize("levels", [mixed_levels(), torch.tensor([[700]])])
+def test_both_passes_of_guidance_in_one_batch_give_the_same(levels: Tensor) -> None:
+    model = stock(inject_sample_info=True)
+    latents = drawn(1, 16, FRAMES, HIGH, WIDE)
+    plain = LeanTransformer(model, Fraction(24))
+    fused = LeanTransformer(model, Fraction(24), fuse_guidance=True)
+    prompts = prompts_of(plain)
+    wanted, got = plain(latents, levels, prompts), fused(latents, levels, prompts)
+    assert [v.shape for v in got] == [v.shape for v in wanted]
+    assert largest_difference(got, wanted) < 2e-6
+    (alone,) = fused(latents, levels, prompts[:1])
+    assert torch.equal(alone, wanted[0])
+
+
+def test_fused_passes_keep_what_the_blocks_added() -> None:
+    lean = LeanTransformer(stock(), Fraction(24), fuse_guidance=True)
+    latents, kept = drawn(1, 16, FRAMES, HIGH, WIDE), list[Tensor]()
+    wanted = lean(latents, mixed_levels(), prompts_of(lean), keep=kept)
+    again = lean.again(latents, mixed_levels(), kept)
+    assert largest_difference(again, wanted) < 2e-6
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_the_blocks_compile_whole_once_for_a_window_length(fuse: bool) -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    model = stock(inject_sample_info=True)
+    plain = LeanTransformer(model, Fraction(24))
+    lean = LeanTransformer(model, Fraction(24), fuse_guidance=fuse, compiler=counter)
+    prompts, graphs = prompts_of(plain), []
+    for frames in (FRAMES, 4, FRAMES, 4):
+        latents, levels = drawn(1, 16, frames, HIGH, WIDE), mixed_levels()[:, :frames]
+        for _ in range(2):
+            got = lean(latents, levels, prompts)
+        wanted = plain(latents, levels, prompts)
+        assert largest_difference(got, wanted) < 2e-6
+        graphs.append(counter.frame_count)
+    # One for each half of a block; three where the first half has one pass and then two.
+    each = 3 if fuse else 2
+    assert graphs == [each, 2 * each, 2 * each, 2 * each]
+    torch._dynamo.reset()

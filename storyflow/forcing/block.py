@@ -1,8 +1,10 @@
 """One transformer block over the weights of diffusers' SkyReelsV2TransformerBlock, in two halves.
 
 The first half looks at the video, the second at the prompt; up to the first block's middle nothing
-depends on the prompt. Shapes: b passes of guidance, f latent frames of hw tokens each (or f = 1 and
-all tokens, for models with one noise level), n = f * hw tokens, d the hidden width.
+depends on the prompt. For inference only: what is used up is written over.
+
+Shapes: b passes of guidance, f latent frames of hw tokens each (or f = 1 and all tokens, for models
+with one noise level), n = f * hw tokens, d the hidden width.
 """
 
 from __future__ import annotations
@@ -42,8 +44,7 @@ def attend_to_frames(
     """
     shift, scale, gate, *_ = modulation
     normed = modulate(block.norm1(hidden.float()), shift, scale).to(hidden.dtype)
-    attended = _look_around(block.attn1, normed, rotary, kernel, reach)
-    return (hidden.float() + _gate(attended, gate)).to(hidden.dtype)
+    return _add_gated(hidden, _look_around(block.attn1, normed, rotary, kernel, reach), gate)
 
 
 def attend_to_prompt(
@@ -59,21 +60,18 @@ def attend_to_prompt(
     an image, the image's.
     """
     *_, shift, scale, gate = modulation
-    attention = block.attn2
-    normed = block.norm2(hidden.float()).to(hidden.dtype)
-    query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
-    attended = _attend(query, text[0], text[1], kernel)
-    if len(text) == 4:
-        attended = attended + _attend(query, text[2], text[3], kernel)
-    hidden = hidden + attention.to_out[0](attended)
+    hidden = _read(block, hidden, text, kernel).add_(hidden)
     normed = modulate(block.norm3(hidden.float()), shift, scale).to(hidden.dtype)
-    fed = block.ffn(normed)
-    return (hidden.float() + _gate(fed.float(), gate)).to(hidden.dtype)
+    return _add_gated(hidden, _feed(block.ffn, normed), gate)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """`x * (1 + scale) + shift` with x [b, n, d] and per-frame shift and scale [1, f, 1, d]."""
-    return (_by_frame(x, scale.shape[1]) * (1 + scale) + shift).flatten(1, 2)
+    """`x * (1 + scale) + shift`, written over x [b, n, d]; per-frame shift and scale [1, f, 1, d].
+
+    A product and a sum, never one rounding for both: the stock model's bits.
+    """
+    _by_frame(x, scale.shape[1]).mul_(1 + scale).add_(shift)
+    return x
 
 
 def reach_of(blocks: Tensor) -> Reach:
@@ -86,6 +84,26 @@ def reach_of(blocks: Tensor) -> Reach:
         )
         for k in sorted(set(numbers))
     )
+
+
+def _read(block: Any, hidden: Tensor, text: Sequence[Tensor], kernel: str) -> Tensor:
+    """What cross-attention makes of the prompt for every token."""
+    attention = block.attn2
+    normed = block.norm2(hidden.float()).to(hidden.dtype)
+    query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
+    attended = _attend(query, text[0], text[1], kernel)
+    if len(text) == 4:
+        attended = attended + _attend(query, text[2], text[3], kernel)
+    result: Tensor = attention.to_out[0](attended)
+    return result
+
+
+def _feed(layers: Any, x: Tensor) -> Tensor:
+    """The feed-forward layers; the widest tensor of all is made once, its gelu written over it."""
+    first, last = layers.net[0], layers.net[2]
+    wide = torch.ops.aten.gelu_(first.proj(x), approximate=first.approximate)
+    result: Tensor = last(wide)
+    return result
 
 
 def _look_around(
@@ -139,16 +157,18 @@ def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     first, second = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = cosines[..., 0::2], sines[..., 1::2]
     out = torch.empty_like(x)
-    out[..., 0::2] = first * cos - second * sin
-    out[..., 1::2] = first * sin + second * cos
+    out[..., 0::2] = (first * cos).sub_(second * sin)
+    out[..., 1::2] = (first * sin).add_(second * cos)
     return out
 
 
 def _by_frame(x: Tensor, f: int) -> Tensor:
     """[b, f*hw, ...] seen as [b, f, hw, ...]."""
-    return x.reshape(x.shape[0], f, x.shape[1] // f, *x.shape[2:])
+    return x.view(x.shape[0], f, x.shape[1] // f, *x.shape[2:])
 
 
-def _gate(x: Tensor, gate: Tensor) -> Tensor:
-    """`x * gate` with x [b, n, d] and a per-frame gate [1, f, 1, d]."""
-    return (_by_frame(x, gate.shape[1]) * gate).flatten(1, 2)
+def _add_gated(hidden: Tensor, x: Tensor, gate: Tensor) -> Tensor:
+    """`hidden + x * gate` in float32, written over x where it is; a per-frame gate [1, f, 1, d]."""
+    x = x.float()
+    _by_frame(x, gate.shape[1]).mul_(gate)
+    return x.add_(hidden).to(hidden.dtype)

@@ -179,7 +179,7 @@ class LeanTransformer:
                 for _ in range(len(hidden))
             ]
             if i == 0:
-                seen = [seen[0].expand(len(batch), -1, -1) for batch in batches]
+                seen = [seen[0].expand(len(batch), -1, -1).contiguous() for batch in batches]
             hidden = [
                 self._attend_to_prompt(block, seen.pop(0), modulation, _texts(batch, i), kernel)
                 for batch in batches
@@ -202,9 +202,13 @@ class LeanTransformer:
         return self._time(timesteps, self.dtype).blocks
 
     def _embed(self, latents: Tensor) -> Tensor:
-        """[1, f*h'*w', d]."""
+        """[1, f*h'*w', d], token after token.
+
+        The stock pass goes on with columns of tokens, and every sum and norm after that pays for
+        it.
+        """
         embedded: Tensor = self._model.patch_embedding(latents).flatten(2).transpose(1, 2)
-        return embedded
+        return embedded.contiguous()
 
     def _time(self, timesteps: Tensor, dtype: torch.dtype) -> _Time:
         embedder = self._model.condition_embedder
