@@ -17,6 +17,7 @@ import storyflow
 from storyflow.cli import app
 from storyflow.errors import StoryboardError
 from storyflow.events import Notice
+from storyflow.renderer import EVERY_MODE
 from storyflow.store.folder import Store
 
 MODES = """\
@@ -71,6 +72,15 @@ def test_the_mode_of_every_shot_is_told(studio: Studio) -> None:
     for word in ("image to video", "first and last frame", "extends a clip", "text to video"):
         assert f"# {word}" in shown
     assert storyflow.parse(shown, root=studio.folder).each_shot()
+
+
+def test_the_shipped_example_has_every_mode_for_the_embedded_model() -> None:
+    shipped = Path(__file__).parent.parent / "storyboards"
+    plan = storyflow.plan(shipped / "every-mode.yaml", pipeline="toybox")
+    assert {take.mode for take in plan.takes} == EVERY_MODE
+    assert plan.frames == 18 * 24
+    used = {path for take in plan.takes for path in (take.shot.source, take.shot.end) if path}
+    assert sum(path.stat().st_size for path in used) < 20_000
 
 
 def test_the_pictures_stand_where_the_author_put_them(studio: Studio) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,29 @@ def test_both_commands_are_one_line_each() -> None:
     assert first.count("\n") == 1 and "render storyboards/first-light.yaml" in first
     assert tests.count("\n") == 1 and "pytest" in tests
     assert "\\" not in first + tests
+
+
+def test_the_commands_about_pictures_and_clips_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a copy, because a film's lock is written beside its storyboard."""
+    from typer.testing import CliRunner
+
+    from storyflow.cli import app
+
+    shutil.copytree(ROOT / "storyboards", tmp_path / "storyboards")
+    monkeypatch.chdir(tmp_path)
+    section = README.split("## Start from a picture or a clip")[1].split("The tests:")[0]
+    commands = re.findall(r"^\$ storyflow (.+)$", section, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["check", "render"]
+    for command in commands:
+        more = ["--address", "in-process"] if command.startswith("render") else []
+        done = CliRunner().invoke(app, [*command.split(), *more])
+        assert done.exit_code == 0, done.output
+    manifest = json.loads((tmp_path / "renders" / "every-mode" / "film.json").read_text())
+    assert manifest["complete"] and manifest["frames"] == 18 * 24
+    board = (ROOT / "storyboards" / "every-mode.yaml").read_text()
+    assert all(word in board for word in re.findall(r"`((?:from|to): refs[^`]+)`", section))
 
 
 def test_every_command_in_the_readme_is_a_verb_of_the_command_line() -> None:
