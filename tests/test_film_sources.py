@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from media_files import clip_file, counting, grey, picture_file, quadrants
 from typer.testing import CliRunner
 
 import storyflow
+from storyflow import Film, Shot
 from storyflow.cli import app
 from storyflow.errors import StoryboardError
 from storyflow.events import Notice
@@ -83,6 +86,21 @@ def test_the_shipped_example_has_every_mode_for_the_embedded_model() -> None:
     assert sum(path.stat().st_size for path in used) < 20_000
 
 
+def test_a_film_without_files_imports_nothing_that_reads_them() -> None:
+    """A film of pictures imports no video library, and none of them torch or Ray."""
+    heavy = ("torch", "ray", "diffusers", "av", "PIL")
+    films = ("first-light", "the-keeper", "every-mode")
+    code = "import sys, storyflow\n" + "".join(
+        f"storyflow.plan('storyboards/{film}.yaml')\n"
+        f"print(*(m for m in {heavy} if m in sys.modules))\n"
+        for film in films
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          timeout=120, cwd=root)  # fmt: skip
+    assert done.stdout.splitlines() == ["", "PIL", "av PIL"]
+
+
 def test_the_pictures_stand_where_the_author_put_them(studio: Studio) -> None:
     plan = storyflow.plan(studio.file, **studio.options)
     roles = {s.name: [c.role for c in s.inputs.conditions] for s in plan.segments}
@@ -102,6 +120,20 @@ def test_the_pictures_stand_where_the_author_put_them(studio: Studio) -> None:
     first, last = film[0, 20, 30], film[239, 20, 30]
     assert first[0] > first[2] + 50, "shot A begins on the door, red at the top"
     assert last[2] > last[0] + 50, "shot B ends on the open one, blue at the top"
+
+
+def test_objects_make_the_same_film(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film of objects looks for its files from the current folder."""
+    studio.render()
+    monkeypatch.chdir(studio.folder)
+    shots = [
+        Shot(id="A", from_="door.png", dur="5s", do="the door rattles"),
+        Shot(id="B", from_="door.png", to="open.png", dur="5s", do="the door opens"),
+        Shot(id="C", from_="clip.mp4", dur="5s", do="it rolls on"),
+    ]
+    made = storyflow.render(Film(film="Modes", shots=shots),
+                            **{**studio.options, "out": studio.folder / "objects"})  # fmt: skip
+    assert made.complete and (made.rendered, made.reused) == (0, 6)
 
 
 def test_an_extension_reads_the_clips_last_frames(studio: Studio) -> None:

@@ -61,7 +61,9 @@ def read_tail(path: Path, frames: int, fps: Fraction, size: Size, fit: Fit) -> R
         times = _times(path, frames / fps + 2)
         chosen = _chosen(times, frames, fps)
         return Reading(_pictures(path, times, chosen, size, fit), _notices(times, chosen, fps))
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+    except BadMedia:
+        raise
+    except (av.FFmpegError, ValueError, ArithmeticError) as error:
         what = f"this can't be read as a clip ({_brief(error)})"
         raise BadMedia("broken-media", what, "export it again, as MP4 with H.264") from None
 

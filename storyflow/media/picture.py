@@ -36,8 +36,11 @@ def read_picture(path: Path, size: Size, fit: Fit) -> Reading:
         raise BadMedia("huge-media", what, "export it smaller")
     data = path.read_bytes()
     try:
-        image, notices = _decoded(data)
-        frame = on_frame(image, size, fit)
+        with warnings.catch_warnings():
+            # Of damaged tags Pillow warns, of bombs too, but at more pixels than are taken here.
+            warnings.simplefilter("ignore")
+            image, notices = _decoded(data)
+            frame = on_frame(image, size, fit)
     except BadMedia:
         raise
     except Exception as error:  # a hostile file makes a decoder raise anything
@@ -47,14 +50,11 @@ def read_picture(path: Path, size: Size, fit: Fit) -> Reading:
 
 
 def _decoded(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
-    with warnings.catch_warnings():
-        # Our own limit is lower than the one that Pillow warns at.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.DecompressionBombError:
-            what = "this picture unpacks to far more pixels than a film needs"
-            raise BadMedia("huge-media", what, "export it smaller") from None
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        what = "this picture unpacks to far more pixels than a film needs"
+        raise BadMedia("huge-media", what, "export it smaller") from None
     with image:
         refuse_huge(*image.size, "picture")
         notices: tuple[str, ...] = ()
