@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.cost import segment_flops
 from storyflow.forcing.lattice import (
     ForcingLattice,
     TransformerShape,
-    flops,
     forward_flops,
     latent_frames,
 )
@@ -136,15 +136,21 @@ def test_a_forward_pass_costs_what_was_counted(
 
 
 def test_a_segment_costs_its_steps_twice_when_guided() -> None:
-    assert flops(97, 960, 544, SMALL, 30, 6.0) == pytest.approx(36.7e15, rel=0.02)
-    assert flops(97, 960, 544, LARGE, 30, 6.0) == pytest.approx(202e15, rel=0.02)
-    assert flops(97, 960, 544, SMALL, 30, 1.0) == flops(97, 960, 544, SMALL, 60, 1.0) / 2
+    def flops(shape: TransformerShape, steps: int, guidance: float) -> float:
+        config = ForcingConfig("model", steps=steps, guidance=guidance)
+        return segment_flops(config, shape, 960, 544, 97)
+
+    assert flops(SMALL, 30, 6.0) == pytest.approx(36.7e15, rel=0.02)
+    assert flops(LARGE, 30, 6.0) == pytest.approx(202e15, rel=0.02)
+    assert flops(SMALL, 30, 1.0) == flops(SMALL, 60, 1.0) / 2
 
 
-def test_config_lattice_and_identity_import_no_torch() -> None:
+def test_kinds_configs_and_identities_import_no_torch() -> None:
     code = (
         "import sys, storyflow.forcing.config, storyflow.forcing.source; "
         "from storyflow.forcing.identity import identity; identity('toybox'); "
+        "from storyflow.kinds import kind_of; from storyflow.pipeline import load_profile; "
+        "kind_of(load_profile('skyreels-v2-i2v-1.3b-540p')[1]).cost(97); "
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Segment lengths that SkyReels-V2 diffusion forcing can render, and what they cost; no torch.
+"""Segment lengths that SkyReels-V2 diffusion forcing can render, and what a pass costs; no torch.
 
 The VAE turns 4 frames into one latent frame, except the first frame, which is a latent of its own:
 `frames = 4 * latents - 3`. So windows and overlaps are 4k+1 frames, and a continuing segment adds a
@@ -102,11 +102,3 @@ def forward_flops(window: int, width: int, height: int, shape: TransformerShape)
     image_embedder = 2 * shape.image_tokens * shape.image_dim * (shape.image_dim + d)
     blocks = shape.layers * (projections + self_attention + cross_attention)
     return float(blocks + ends + text_embedder + image_embedder)
-
-
-def flops(
-    window: int, width: int, height: int, shape: TransformerShape, steps: int, guidance: float
-) -> float:
-    """Floating-point operations of one segment's denoising (the VAE adds about one per cent)."""
-    passes = steps * (2 if guidance > 1 else 1)
-    return passes * forward_flops(window, width, height, shape)

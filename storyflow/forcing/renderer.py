@@ -61,30 +61,8 @@ class ForcingRenderer:
             render_segment(self._model, self._config, spec, prompt, negative, given, noise, sink)
 
     def numerics(self) -> str:
-        """What can change the last bits, such as `cpu-AVX512 float32 native eager torch-2.13.0`.
-
-        Attention kernel, compilation and fused guidance are only here and never in a key. Raises
-        ModelError for a kernel or a device that is not there.
-        """
-        config, device = self._config, device_of(self._config)
-        if device.type == "cuda":
-            chip = torch.cuda.get_device_name(device).replace(" ", "-")
-            major, minor = torch.cuda.get_device_capability(device)
-            kind = f"cuda-{chip}-sm{major}{minor}"
-        else:
-            kind = f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
-        told = [
-            kind,
-            config.dtype,
-            f"weights-{config.quantize}" if config.quantize != "none" else "",
-            f"vae-{config.vae_dtype}" if config.vae_dtype != "float32" else "",
-            backend_of(config, device),
-            "compiled" if config.compile else "eager",
-            "fused-guidance" if config.fuse_guidance and config.guided else "",
-            f"torch-{torch.__version__}",
-            f"threads-{config.threads}",
-        ]
-        return " ".join(word for word in told if word)
+        """See `numerics_of`."""
+        return numerics_of(self._config)
 
     def close(self) -> None:
         """Give the memory back; the next `render` loads again."""
@@ -125,6 +103,33 @@ class ForcingRenderer:
             h, w = spec.height // PIXELS_PER_LATENT, spec.width // PIXELS_PER_LATENT
             tail = (channels, latent_frames(spec.overlap), h, w)
             check_array("the history's latents are", history.latents, tail, "float32")
+
+
+def numerics_of(config: ForcingConfig) -> str:
+    """What can change the last bits, such as `cpu-AVX512 float32 native eager torch-2.13.0`.
+
+    Attention kernel, compilation and fused guidance are only here and never in a key. Raises
+    ModelError for a kernel or a device that is not there.
+    """
+    device = device_of(config)
+    if device.type == "cuda":
+        chip = torch.cuda.get_device_name(device).replace(" ", "-")
+        major, minor = torch.cuda.get_device_capability(device)
+        kind = f"cuda-{chip}-sm{major}{minor}"
+    else:
+        kind = f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
+    told = [
+        kind,
+        config.dtype,
+        f"weights-{config.quantize}" if config.quantize != "none" else "",
+        f"vae-{config.vae_dtype}" if config.vae_dtype != "float32" else "",
+        backend_of(config, device),
+        "compiled" if config.compile else "eager",
+        "fused-guidance" if config.fuse_guidance and config.guided else "",
+        f"torch-{torch.__version__}",
+        f"threads-{config.threads}",
+    ]
+    return " ".join(word for word in told if word)
 
 
 def check_window(spec: SegmentSpec, trained: int) -> None:

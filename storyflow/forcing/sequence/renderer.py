@@ -10,10 +10,10 @@ from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.noise import SeededNoise
 from storyflow.forcing.renderer import (
-    ForcingRenderer,
     check_array,
     check_window,
     checked_embedding,
+    numerics_of,
     pinned_threads,
 )
 from storyflow.forcing.sequence.loading import load_sequence
@@ -71,8 +71,8 @@ class SequenceRenderer:
             render_sequence(self._model, self._config, spec, prompt, negative, given, noise, sink)
 
     def numerics(self) -> str:
-        """What can change the last bits; see ForcingRenderer."""
-        return ForcingRenderer(self._config).numerics()
+        """See `numerics_of`."""
+        return numerics_of(self._config)
 
     def close(self) -> None:
         """Give the memory back; the next `render` loads again."""
