@@ -404,7 +404,7 @@ def test_a_step_is_few_tensor_operations(changes: dict[str, Any], blocks: int) -
     base = dataclasses.replace(CONFIG, window=97, overlap=17, **changes)
     velocities = torch.zeros(2, 1, 4, 26, 2, 2)
     counts, passes = [], []
-    for steps in (20, 30):
+    for steps in (10, 15):
         config = dataclasses.replace(base, steps=steps)
         dtype = getattr(torch, config.dtype)
         still = Still(*velocities.to(dtype), dtype=dtype)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.schedule import (
     PURE_NOISE,
     Block,
@@ -182,3 +183,6 @@ def test_guidance_covers_its_part_of_the_steps(
 def test_guidance_that_falls_between_two_steps_is_refused() -> None:
     with pytest.raises(ValueError, match=r"0\.02 to 0\.03 holds none of 10 steps"):
         guided_steps(10, 0.02, 0.03)
+    with pytest.raises(ValueError, match="holds none of 10 steps"):
+        ForcingConfig(model="any", steps=10, guidance_from=0.02, guidance_to=0.03)
+    ForcingConfig(model="any", steps=10, guidance=1.0, guidance_from=0.02, guidance_to=0.03)

@@ -126,7 +126,8 @@ class ForcingConfig:
             raise ValueError(f"threads {self.threads}: give 1 or more")
         _ = self.lattice
         make_schedule(self.steps, self.shift, self.sigmas)
-        guided_steps(self.steps, self.guidance_from, self.guidance_to)
+        if self.guided:
+            guided_steps(self.steps, self.guidance_from, self.guidance_to)
 
     @property
     def lattice(self) -> ForcingLattice:

@@ -158,7 +158,9 @@ def denoise(
     samples = [start[:, :, block.start : block.stop] for block in table.blocks]
     solver = _solver(config, schedule, noise, device)
     steppers = [solver.begin() for _ in samples]
-    guided = guided_steps(config.steps, config.guidance_from, config.guidance_to)
+    guided = range(0)
+    if config.guided:
+        guided = guided_steps(config.steps, config.guidance_from, config.guidance_to)
     skipped = _skipped(transformer, config, schedule, guided)
     added: list[Tensor] = []  # by the blocks in the last computed pass, for each prompt
 
