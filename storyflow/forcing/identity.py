@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from storyflow.errors import ModelError
@@ -47,9 +48,22 @@ def _folder_identity(folder: Path) -> str:
             f"{folder} holds no model: no configuration and no safetensors in it",
             cure="name a Diffusers folder",
         )
+    total = hashlib.sha256()
+    for file, digest in zip(files, _digests(files), strict=True):
+        total.update(f"{file.relative_to(folder).as_posix()}\0{digest}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def file_identity(file: Path) -> str:
+    """The sha256 of one file's content, remembered as a folder's files are."""
+    return _digests([file])[0]
+
+
+def _digests(files: Sequence[Path]) -> list[str]:
+    """The sha256 of each file; what was hashed before and has not changed is not read."""
     known = _remembered()
     fresh: dict[str, list[object]] = {}
-    total = hashlib.sha256()
+    digests = []
     for file in files:
         stat = file.stat()
         place, mark = str(file.resolve()), [stat.st_size, stat.st_mtime_ns]
@@ -57,10 +71,10 @@ def _folder_identity(folder: Path) -> str:
         if entry is None or entry[:2] != mark:
             entry = [*mark, _sha256(file)]
             fresh[place] = entry
-        total.update(f"{file.relative_to(folder).as_posix()}\0{entry[2]}\n".encode())
+        digests.append(str(entry[2]))
     if fresh:
         _remember(fresh)
-    return f"sha256:{total.hexdigest()}"
+    return digests
 
 
 def _sha256(file: Path) -> str:

@@ -1,36 +1,38 @@
 """From a checked folder to modules in memory.
 
-Modules are made on the meta device and filled from memory-mapped safetensors in their final dtype,
-so no second copy of the weights ever exists. Nothing is unpickled and no code is fetched.
+Modules are made on the meta device and filled from memory-mapped safetensors straight in their
+final dtype and on their final device (weights.py), so no second copy of the weights ever exists. On
+the way LoRAs are added (lora.py), large weights quantized (quantize.py) and blocks parked in main
+memory (offload.py), one block at a time. Nothing is unpickled and no code is fetched.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel
+from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 from transformers.utils import logging as bars
 
 from storyflow.errors import ModelError
+from storyflow.forcing.attention import backend_of, dispatch_name
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.cpu import quicken
 from storyflow.forcing.identity import TOYBOX_SEED
+from storyflow.forcing.lora import read_loras
+from storyflow.forcing.offload import ParkedBlocks
+from storyflow.forcing.quantize import make_ready, quantized
 from storyflow.forcing.segment import Model
-from storyflow.forcing.source import (
-    RENDERER_PARTS,
-    TEXT_PARTS,
-    local_folder,
-    locate,
-    tensor_shapes,
-    weight_files,
-)
+from storyflow.forcing.source import RENDERER_PARTS, TEXT_PARTS, local_folder, locate
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
+from storyflow.forcing.weights import Weights, broken, check_fit, empty, fill
 
 
 def device_of(config: ForcingConfig) -> torch.device:
@@ -52,23 +54,74 @@ def device_of(config: ForcingConfig) -> torch.device:
 def load_model(config: ForcingConfig) -> Model:
     """Transformer and VAE of `config.model`, on its device. Raises ModelError."""
     source = locate(config.model, config.revision)
-    device, dtype = device_of(config), getattr(torch, config.dtype)
     if source.random:
         from storyflow.toybox import architecture
 
         parts = architecture.build(TOYBOX_SEED)
-        transformer, vae = _cast(parts.transformer, dtype), parts.vae
+        transformer, vae = _in_memory(parts.transformer), _in_memory(parts.vae)
     else:
         folder = local_folder(source, RENDERER_PARTS)
-        transformer = _load(SkyReelsV2Transformer3DModel, folder, "transformer", dtype)
-        vae = _load(AutoencoderKLWan, folder, "vae", torch.float32)
-    _check_pair(config.model, transformer.config, vae.config)
-    if device.type == "cpu":
-        quicken(vae)
-    return Model(
-        transformer=LeanTransformer(_frozen(transformer, device), config.fps),
-        vae=StreamingVAE(_frozen(vae, device)),
+        transformer = Part.of(SkyReelsV2Transformer3DModel, folder, "transformer")
+        vae = Part.of(AutoencoderKLWan, folder, "vae")
+    _check_pair(config.model, transformer.module.config, vae.module.config)
+    return Model(load_transformer(config, transformer), load_vae(config, vae))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network that fits its weights but does not have them yet."""
+
+    module: Any
+    weights: Weights
+
+    @classmethod
+    def of(cls, model_class: Any, folder: Path, part: str) -> Part:
+        """The network `part` of a checked folder. Raises ModelError."""
+        module, weights = empty(model_class, folder / part), Weights.of(folder, part)
+        check_fit(module, weights, folder / part)
+        return cls(module, weights)
+
+
+def load_transformer(config: ForcingConfig, part: Part) -> LeanTransformer:
+    """The transformer on the config's device: with its LoRAs, quantized, parked, as it says.
+
+    Raises ModelError.
+    """
+    model, device, dtype = part.module, device_of(config), getattr(torch, config.dtype)
+    kernel = dispatch_name(backend_of(config, device))
+    loras, kind = read_loras(config, part.weights.shapes), config.quantize
+    large = frozenset[str]() if kind == "none" else make_ready(model, kind)
+
+    def finish(name: str, stored: Tensor, final: torch.dtype) -> Mapping[str, Tensor]:
+        if name not in loras.changes and name not in large:
+            return {name: stored.to(device, final, copy=True)}
+        weight = loras.merged(name, stored.to(device).float())
+        if kind == "none" or name not in large:
+            return {name: weight.to(final, copy=True)}
+        # Rounded to the model's dtype first, so that a quantized model is the plain one quantized.
+        numbers, scale = quantized(weight.to(final).float(), kind, final)
+        return {name: numbers, f"{name.removesuffix('weight')}scale": scale}
+
+    away = config.offload == "blocks" and device.type != "cpu"
+    blocks = ParkedBlocks(model.blocks[0], device) if away else None
+    fill(model, part.weights, dtype, device, finish=finish, park=blocks.park if blocks else None)
+    return LeanTransformer(
+        model.eval(),
+        config.fps,
+        blocks=blocks,
+        kernel=kernel,
+        fuse_guidance=config.fuse_guidance,
+        compiler="inductor" if config.compile else None,
     )
+
+
+def load_vae(config: ForcingConfig, part: Part) -> StreamingVAE:
+    """The VAE on the config's device, in its `vae_dtype`. Raises ModelError."""
+    device, dtype = device_of(config), getattr(torch, config.vae_dtype)
+    fill(part.module, part.weights, dtype, device)
+    if device.type == "cpu" and dtype == torch.float32:
+        quicken(part.module)
+    return StreamingVAE(part.module.eval())
 
 
 def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
@@ -96,53 +149,17 @@ def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
             folder / "tokenizer", local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise _broken(place, error) from error
+        raise broken(place, error) from error
     if missing := sorted(report["missing_keys"]):
-        raise _broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
+        raise broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
     if extra := sorted(k for k in report["unexpected_keys"] if k.startswith("encoder.block.")):
-        raise _broken(
-            place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}"
-        )
+        raise broken(place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}")
     return _frozen(encoder, device), tokenizer
 
 
-def _load(model_class: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
-    place = folder / part
-    try:
-        with torch.device("meta"):
-            expected = model_class.from_config(model_class.load_config(place)).state_dict()
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise _broken(place, error) from error
-    found: dict[str, tuple[int, ...]] = {}
-    for file in weight_files(folder, part):
-        found.update(tensor_shapes(file))
-    if missing := sorted(expected.keys() - found.keys()):
-        raise _broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    ignored = getattr(model_class, "_keys_to_ignore_on_load_unexpected", None) or []
-    extra = sorted(
-        name for name in found.keys() - expected.keys() if not any(i in name for i in ignored)
-    )
-    if extra:
-        raise _broken(
-            place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}"
-        )
-    for name, tensor in expected.items():
-        if found[name] != tuple(tensor.shape):
-            raise _broken(
-                place,
-                f"{name} has the shape {list(found[name])} where config.json asks for "
-                f"{list(tensor.shape)}",
-            )
-    try:
-        return model_class.from_pretrained(
-            place,
-            torch_dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _broken(place, error) from error
+def _in_memory(module: Any) -> Part:
+    """The same network emptied, with the weights it had."""
+    return Part(empty(type(module), module.config), Weights([], module.state_dict()))
 
 
 def _check_pair(name: str, transformer: Any, vae: Any) -> None:
@@ -184,11 +201,3 @@ def _no_progress_bars() -> Iterator[None]:
 
 def _frozen(module: Any, device: torch.device) -> Any:
     return module.to(device).eval().requires_grad_(False)
-
-
-def _broken(place: Path, why: object) -> ModelError:
-    lines = str(why).strip().splitlines() or [type(why).__name__]
-    return ModelError(
-        f"{place} can't be loaded: {lines[0]}",
-        cure="weights and config.json do not belong together; download the folder again",
-    )
