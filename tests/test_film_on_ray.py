@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from films import SMALL, Studio
+from media_files import clip_file, counting, picture_file
 
 from storyflow.events import WorkerLost
 from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
@@ -58,6 +59,21 @@ def test_a_worker_that_always_dies_on_a_segment_costs_its_shot_only(studio: Stud
     assert made.result.exit_code == 3
     assert made.names == ("1A/1", "1B/1")
     assert [failure.segment for failure in made.result.failures] == ["1B/2"]
+
+
+def test_workers_get_pictures_and_clips_from_the_store(studio: Studio, tmp_path: Path) -> None:
+    picture_file(tmp_path / "door.png")
+    clip_file(tmp_path / "clip.mp4", counting(20))
+    studio.write(
+        "film: Sources\nshots:\n- {id: A, from: door.png, to: door.png, dur: 3s, do: a}\n"
+        "- {id: B, from: clip.mp4, dur: 3s, do: b}\n"
+    )
+    here = studio.render(
+        address="in-process", workers=1, store=tmp_path / "other", out=tmp_path / "here"
+    )
+    there = studio.render()
+    assert there.result.complete and there.names == here.names == ("A/1", "B/1")
+    assert there.sha256 == here.sha256
 
 
 def test_one_worker_or_two_make_the_same_film_with_the_model(

@@ -148,6 +148,16 @@ def test_a_dissolve_needs_its_frames(folder: Path) -> None:
     assert planned(story(*short), kind=SINGLE).takes[1].head == 12
 
 
+def test_an_extension_must_be_long_enough_to_be_continued(folder: Path) -> None:
+    """Its history would lie in the clip, of which only the end is read."""
+    shots = "{id: A, dur: 12f, from: clip.mp4, do: a}", "{id: B, dur: 1s, from: A, do: b}"
+    (problem,) = refused(story(*shots), folder, KIND)
+    assert (problem.shot, problem.code) == ("B", "short-source")
+    assert "make shot A at least 0.84s long" in problem.cure
+    longer = story(shots[0].replace("12f", "0.84s"), shots[1])
+    assert lengths(planned(longer, root=folder).take("B", 1))
+
+
 def test_what_settings_mean_is_told_with_the_plan() -> None:
     from storyflow.forcing.advice import advice
     from storyflow.forcing.config import ForcingConfig

@@ -232,7 +232,8 @@ class _Planner:
             return Footage(take.segments, self.histories[source.id]).last(overlap, end)
         except ValueError:
             what = f"shot {source.id} is too short to be continued: {overlap} frames are read"
-            cure = f"make shot {source.id} at least {self._time(overlap)} long"
+            least = first - (first - overlap) // self.kind.lattice.grid * self.kind.lattice.grid
+            cure = f"make shot {source.id} at least {self._time(least - take.head)} long"
             self.problems.append(fault(shot, "short-source", what, cure=cure))
             return None
 
