@@ -90,7 +90,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
     return ModelKind(
         name="skyreels-v2-df",
         lattice=config.lattice,
-        identity=weights,
+        identity=_identity(weights, config),
         pixel_fields=config.pixel_fields(),
         embeds_prompts=True,
         draws_labels=False,
@@ -143,7 +143,7 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
     return ModelKind(
         name="skyreels-v2",
         lattice=lattice,
-        identity=weights,
+        identity=_identity(weights, config),
         pixel_fields=pixel_fields(config),
         embeds_prompts=True,
         draws_labels=False,
@@ -223,6 +223,13 @@ def _config(profile: Profile, threads: int, **forced: Any) -> ForcingConfig:
     config = ForcingConfig(**(settings | forced))
     forward_passes(config, config.window)  # refuses what can't be scheduled
     return config
+
+
+def _identity(weights: str, config: ForcingConfig) -> str:
+    """The model's weights and what LoRAs make of them."""
+    from storyflow.forcing.lorafiles import identities
+
+    return "\n".join(text for text in (weights, identities(config)) if text)
 
 
 def _memory(

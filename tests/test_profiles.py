@@ -13,7 +13,7 @@ from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import ModelError, ProfileError, StoryboardError
 from storyflow.kinds import kind_of
 from storyflow.pipeline import Profile, load_profile
-from storyflow.renderer import EVERY_MODE
+from storyflow.renderer import EVERY_MODE, ModelKind
 from storyflow.resources import shipped
 from storyflow.settings import names
 
@@ -135,6 +135,24 @@ def test_the_keys_of_profiles_stay_what_they_are(row: tuple[object, ...]) -> Non
         "solver_aliasing": False,
     }
     assert kind.modes == EVERY_MODE
+
+
+@pytest.mark.parametrize("name", ["skyreels-v2-df-14b-540p", "skyreels-v2-t2v-14b-540p"])
+def test_loras_belong_to_the_identity_of_the_weights(name: str) -> None:
+    def kind(*loras: str) -> ModelKind:
+        return kind_of(load_profile(name, [f"model.loras=[{', '.join(loras)}]"])[1])
+
+    plain, one = kind(), kind("{id: me/style, revision: v1, scale: 0.5}")
+    others = [
+        kind("{id: me/style, revision: v2, scale: 0.5}"),
+        kind("{id: me/style, revision: v1}"),
+        kind("{id: me/style, revision: v1, scale: 0.5}", "{id: me/style, revision: v1}"),
+    ]
+    assert plain.identity == kind_of(load_profile(name)[1]).identity
+    assert one.identity.startswith(plain.identity) and "me/style" in one.identity
+    assert len({plain.identity, one.identity, *(k.identity for k in others)}) == 5
+    assert {plain.encoder, one.encoder} == {plain.encoder}, "prompts are read by other weights"
+    assert one.pixel_fields == plain.pixel_fields
 
 
 FORCING_ONLY = [

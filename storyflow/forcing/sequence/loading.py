@@ -10,14 +10,19 @@ from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel
 from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.cpu import quicken
 from storyflow.forcing.family import CLIP_TOKENS, SEQUENCE, shape_of
-from storyflow.forcing.loading import _broken, _frozen, _load, _no_progress_bars, device_of
+from storyflow.forcing.loading import (
+    Part,
+    _frozen,
+    _no_progress_bars,
+    device_of,
+    load_transformer,
+    load_vae,
+)
 from storyflow.forcing.sequence.clip import ImageEncoder
 from storyflow.forcing.sequence.segment import SequenceModel
 from storyflow.forcing.source import local_folder, locate, read_json
-from storyflow.forcing.transformer import LeanTransformer
-from storyflow.forcing.vae import StreamingVAE
+from storyflow.forcing.weights import broken
 
 PARTS = ("transformer", "vae", "image_encoder")
 """What a renderer loads; text-to-video folders have no image encoder."""
@@ -26,23 +31,21 @@ PARTS = ("transformer", "vae", "image_encoder")
 def load_sequence(config: ForcingConfig) -> SequenceModel:
     """The networks of `config.model`, on its device. Raises ModelError."""
     folder = local_folder(locate(config.model, config.revision), PARTS, SEQUENCE)
-    device, dtype = device_of(config), getattr(torch, config.dtype)
-    transformer = _load(SkyReelsV2Transformer3DModel, folder, "transformer", dtype)
-    vae = _load(AutoencoderKLWan, folder, "vae", torch.float32)
-    if device.type == "cpu":
-        quicken(vae)
-    lean = LeanTransformer(_frozen(transformer, device), config.fps)
-    pictures = shape_of(transformer.config).image_tokens // CLIP_TOKENS
+    device = device_of(config)
+    part = Part.of(SkyReelsV2Transformer3DModel, folder, "transformer")
+    pictures = shape_of(part.module.config).image_tokens // CLIP_TOKENS
+    transformer = load_transformer(config, part)
     encoder = None
     if pictures:
         encoder = ImageEncoder(_load_clip(folder / "image_encoder", config, device), device)
-        if encoder.dim != lean.image_dim:
-            raise _broken(
+        if encoder.dim != transformer.image_dim:
+            raise broken(
                 folder / "image_encoder",
                 f"it tells a picture in {encoder.dim} numbers a patch, the transformer reads "
-                f"{lean.image_dim}",
+                f"{transformer.image_dim}",
             )
-    return SequenceModel(lean, StreamingVAE(_frozen(vae, device)), encoder, pictures)
+    vae = load_vae(config, Part.of(AutoencoderKLWan, folder, "vae"))
+    return SequenceModel(transformer, vae, encoder, pictures)
 
 
 def _load_clip(place: Path, config: ForcingConfig, device: torch.device) -> Any:
@@ -62,12 +65,10 @@ def _load_clip(place: Path, config: ForcingConfig, device: torch.device) -> Any:
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise _broken(place, error) from error
+        raise broken(place, error) from error
     if missing := sorted(report["missing_keys"]):
-        raise _broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
+        raise broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
     if extra := sorted(report["unexpected_keys"]):
-        raise _broken(
-            place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}"
-        )
+        raise broken(place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}")
     home = torch.device("cpu") if config.offload == "blocks" else device
     return _frozen(model.vision_model if projects else model, home)
