@@ -37,7 +37,8 @@ GB = 1e9
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread, gradients off; attention on the meta device takes what a fused kernel takes."""
+    """One thread, gradients off; on the meta device attention and norms take what the fused
+    kernels of a graphics card take."""
     real = torch.nn.functional.scaled_dot_product_attention
 
     def attend(query: Tensor, key: Tensor, value: Tensor, **rest: Any) -> Tensor:
@@ -46,7 +47,13 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         b, heads, n, width = query.shape
         return query.new_empty(b, n, heads, width).transpose(1, 2)
 
+    norm = torch.nn.functional.rms_norm
+
+    def normalise(x: Tensor, *rest: Any) -> Tensor:
+        return torch.empty_like(x) if x.device.type == "meta" else norm(x, *rest)
+
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(torch.nn.functional, "rms_norm", normalise)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():

@@ -35,7 +35,8 @@ class Memory:
     """Bytes that one segment takes on its device, by part.
 
     `encode`, `denoise` and `decode` are what the phases hold beside the weights; `host` is main
-    memory for blocks that wait there (`offload: blocks`), 0 otherwise.
+    memory for blocks that wait there (`offload: blocks`), 0 otherwise. `image_encoder` is what
+    reads pictures for image-to-video weights.
     """
 
     transformer_weights: int
@@ -45,6 +46,7 @@ class Memory:
     latents: int
     activations: int
     decode: int
+    image_encoder: int = 0
     host: int = 0
 
     @property
@@ -54,7 +56,7 @@ class Memory:
     @property
     def peak(self) -> int:
         """Of a whole segment, without the reserve."""
-        weights = self.transformer_weights + self.vae_weights
+        weights = self.transformer_weights + self.vae_weights + self.image_encoder
         return weights + max(self.encode, self.denoise, self.decode)
 
     def parts(self) -> tuple[tuple[str, int], ...]:
@@ -62,6 +64,7 @@ class Memory:
         return (
             ("transformer weights", self.transformer_weights),
             ("VAE weights", self.vae_weights),
+            ("image encoder weights", self.image_encoder),
             ("encoding history", self.encode),
             ("denoising: prompts", self.prompts),
             ("denoising: latents", self.latents),
@@ -206,6 +209,7 @@ def predict(
         latents=LATENT_COPIES * window_bytes,
         activations=_activations(shape, config, grid, number),
         decode=decoder.working + 3 * window_bytes,
+        image_encoder=0 if config.offload == "blocks" else _clip_weights(shape, number),
         host=shape.layers * block if config.offload == "blocks" else 0,
     )
 
@@ -234,21 +238,17 @@ LATENT_COPIES = 9
 @dataclass(frozen=True)
 class _Moment:
     """What is alive in a block at one moment, per token: numbers of the hidden width in the model's
-    dtype (`own`) and in float32 (`floats`; `copies` more where the dtype is not float32), and
-    numbers of the feed-forward width in the model's dtype."""
+    dtype (`own`) and in float32 (`floats`), and of the feed-forward width in the model's dtype."""
 
-    own: float
-    floats: float = 0
-    copies: float = 0
-    ffn: float = 0
+    own: int
+    floats: int = 0
+    ffn: int = 0
 
 
 _MOMENTS = (
-    _Moment(own=5, floats=1.5),  # keys are rotated; queries wait
+    _Moment(own=5, floats=1),  # keys are rotated; queries wait
     _Moment(own=7),  # what self-attention gave is projected
-    _Moment(own=4, floats=3),  # shift and scale before the feed-forward layers
-    _Moment(own=4, ffn=2),  # between the feed-forward layers
-    _Moment(own=5, floats=2, copies=1),  # their result is gated and added
+    _Moment(own=3, ffn=1),  # between the feed-forward layers
 )
 """The fullest moments of block.py, by the names that hold tensors there."""
 
@@ -257,10 +257,10 @@ def _activations(shape: TransformerShape, config: ForcingConfig, grid: _Grid, nu
     d = shape.width
     batch = 2 if config.guided and config.fuse_guidance else 1
     waiting = 1 if config.guided and not config.fuse_guidance else 0  # the other pass
-    fullest = 0.0
-    for moment in _MOMENTS:
-        floats = moment.floats + (moment.copies if number < 4 else 0)
-        fullest = max(fullest, number * (moment.own * d + moment.ffn * shape.ffn) + 4 * floats * d)
+    fullest = max(
+        number * (moment.own * d + moment.ffn * shape.ffn) + 4 * moment.floats * d
+        for moment in _MOMENTS
+    )
     kept = (3 if config.guided else 2) if config.step_cache else 0  # see stepcache.py
     rotary = 2 * 4 * shape.head_dim
     per_token = batch * fullest + (waiting + kept) * number * d + rotary
@@ -289,7 +289,7 @@ def _block_weights(shape: TransformerShape, config: ForcingConfig, number: int) 
     small = 8 * d + 4 * d + f + d + pictures  # biases and norms of queries and keys
     floats = 6 * d + 2 * d  # modulation and the norm before the prompt
     kept = {"none": number, "int8": 1, "fp8": 1}[config.quantize]
-    scales = 4 * (9 * d + f) if config.quantize == "int8" else 0
+    scales = number * (9 * d + f) if config.quantize != "none" else 0
     return large * kept + small * number + floats * 4 + scales
 
 
@@ -304,6 +304,15 @@ def _other_weights(shape: TransformerShape, number: int) -> int:
     if shape.image_dim:
         own += shape.image_dim * (shape.image_dim + d + 3) + 3 * d
     return own * number + (time + 2 * d) * 4
+
+
+CLIP_LAYERS = 32
+"""Of ViT-H/14, the image encoder of all released image-to-video weights."""
+
+
+def _clip_weights(shape: TransformerShape, number: int) -> int:
+    d = shape.image_dim
+    return CLIP_LAYERS * (12 * d * d + 13 * d) * number
 
 
 def table(
