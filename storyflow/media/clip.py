@@ -50,8 +50,8 @@ _HDR = {16: "PQ", 18: "HLG"}
 def read_tail(path: Path, frames: int, fps: Fraction, size: Size, fit: Fit) -> Reading:
     """The `frames` pictures before a clip's end at `fps` a second, the last one included.
 
-    In a clip of another rate, or of a changing one, each is the picture nearest in time to where
-    the model expects one, and a notice says so. Colours are converted by the file's tags, bt709
+    In a clip of another rate, or of a changing one, each is the picture that is seen when the model
+    expects one, and a notice says so. Colours are converted by the file's tags, bt709
     where it has none; a phone's clip is turned upright. Raises BadMedia: no video, broken, cut
     off, too short, HDR, absurdly large.
     """
@@ -133,12 +133,18 @@ def _read_stamps(container: InputContainer, stream: VideoStream, span: Fraction)
         last = max(last, packet.pts) if recent else packet.pts
         recent.add(packet.pts)
         if len(recent) > _MOST_RECENT:
-            recent = {stamp for stamp in recent if stamp >= last - room}
+            recent = set(_from(recent, last - room))
             if len(recent) > _MOST_RECENT // 2:
                 what = f"this clip has {len(recent):,} pictures within {float(span):.1f}s"
                 raise BadMedia("broken-media", what, "export it again at a common frame rate")
-    stamps = sorted(stamp for stamp in recent if stamp >= last - room)
-    return _Stamps(stamps if timed and stamps else None, count, reached)
+    stamps = _from(recent, last - room) if timed else []
+    return _Stamps(stamps or None, count, reached)
+
+
+def _from(stamps: set[int], start: int) -> list[int]:
+    """Those from `start` on, and the one before: its picture may still be seen then."""
+    ordered = sorted(stamps)
+    return ordered[max(0, bisect_left(ordered, start) - 1) :]
 
 
 def _counted_times(path: Path, span: Fraction, rate: Fraction | None) -> _Times:
@@ -164,16 +170,17 @@ def _chosen(times: _Times, frames: int, fps: Fraction) -> list[int]:
             f"{float(frames / fps):.2f}s"
         )
         raise BadMedia("short-clip", what, "give a longer clip, or start from a picture of it")
-    return [_nearest(times.seconds, first + number / fps) for number in range(frames)]
+    wanted = (first + number / fps for number in range(frames))
+    return [_seen(times.seconds, time, Fraction(1, 2) / fps) for time in wanted]
 
 
-def _nearest(seconds: Sequence[Fraction], wanted: Fraction) -> int:
-    after = bisect_left(seconds, wanted)
+def _seen(seconds: Sequence[Fraction], time: Fraction, reach: Fraction) -> int:
+    """The picture that is seen at a time, or the next where that is nearer and within `reach`."""
+    after = bisect_left(seconds, time)
     if after == 0:
         return 0
-    if after == len(seconds):
-        return after - 1
-    return after if seconds[after] - wanted <= wanted - seconds[after - 1] else after - 1
+    early, late = time - seconds[after - 1], seconds[after] - time
+    return after if late <= min(early, reach) else after - 1
 
 
 def _notices(times: _Times, chosen: Sequence[int], fps: Fraction) -> tuple[str, ...]:
