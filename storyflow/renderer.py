@@ -85,7 +85,7 @@ class Given:
 
     `history` belongs to continuing segments. `start` and `end` are pictures, uint8
     [height, width, 3], RGB, of the segment's size: a fresh segment's first frame, and the frame
-    right after a segment's last one.
+    right after a segment's last one (of a full-sequence model's, the last one itself).
     """
 
     history: History | None = None

@@ -63,7 +63,6 @@ def load_model(config: ForcingConfig) -> Model:
         folder = local_folder(source, RENDERER_PARTS)
         transformer = Part.of(SkyReelsV2Transformer3DModel, folder, "transformer")
         vae = Part.of(AutoencoderKLWan, folder, "vae")
-    _check_pair(config.model, transformer.module.config, vae.module.config)
     return Model(load_transformer(config, transformer), load_vae(config, vae))
 
 
@@ -132,12 +131,29 @@ def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
         from storyflow.toybox import architecture
 
         parts = architecture.build(TOYBOX_SEED)
-        return _frozen(_cast(parts.text_encoder, dtype), device), parts.tokenizer
+        return frozen(_cast(parts.text_encoder, dtype), device), parts.tokenizer
     folder = local_folder(source, TEXT_PARTS)
     place = folder / "text_encoder"
+    encoder, extra = pretrained(UMT5EncoderModel, place, dtype)
+    if extra := [name for name in extra if name.startswith("encoder.block.")]:
+        raise no_place(place, extra)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder / "tokenizer", local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise broken(folder / "tokenizer", error) from error
+    return frozen(encoder, device), tokenizer
+
+
+def pretrained(model_class: Any, place: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+    """A model of transformers from a checked folder, and the names of tensors it has no place for.
+
+    Raises ModelError.
+    """
     try:
         with _no_progress_bars():
-            encoder, report = UMT5EncoderModel.from_pretrained(
+            model, report = model_class.from_pretrained(
                 place,
                 dtype=dtype,
                 use_safetensors=True,
@@ -145,37 +161,21 @@ def load_text_encoder(config: ForcingConfig) -> tuple[Any, Any]:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder / "tokenizer", local_files_only=True, trust_remote_code=False
-        )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise broken(place, error) from error
     if missing := sorted(report["missing_keys"]):
         raise broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(k for k in report["unexpected_keys"] if k.startswith("encoder.block.")):
-        raise broken(place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}")
-    return _frozen(encoder, device), tokenizer
+    return model, sorted(report["unexpected_keys"])
+
+
+def no_place(place: Path, names: list[str]) -> ModelError:
+    """What to say of tensors that config.json asks for none of."""
+    return broken(place, f"config.json has no place for {len(names)} tensors such as {names[0]}")
 
 
 def _in_memory(module: Any) -> Part:
     """The same network emptied, with the weights it had."""
     return Part(empty(type(module), module.config), Weights([], module.state_dict()))
-
-
-def _check_pair(name: str, transformer: Any, vae: Any) -> None:
-    """Refuse a VAE off the lattice or with other latents than the transformer's."""
-    halvings = list(vae.temperal_downsample)
-    if halvings.count(True) != 2 or len(halvings) != 3 or vae.patch_size or vae.is_residual:
-        raise ModelError(
-            f"the VAE of {name} does not make 4 frames of 8x8 pixels into one latent",
-            cure="use the Wan 2.1 VAE that SkyReels-V2 was trained with",
-        )
-    if not transformer.in_channels == transformer.out_channels == vae.z_dim:
-        raise ModelError(
-            f"the transformer of {name} reads {transformer.in_channels} channels, the VAE makes "
-            f"{vae.z_dim}",
-            cure="use text-to-video diffusion-forcing weights with their own VAE",
-        )
 
 
 def _cast(module: Any, dtype: torch.dtype) -> Any:
@@ -199,5 +199,6 @@ def _no_progress_bars() -> Iterator[None]:
             bars.enable_progress_bar()
 
 
-def _frozen(module: Any, device: torch.device) -> Any:
+def frozen(module: Any, device: torch.device) -> Any:
+    """The module on `device`, ready to be used and not trained."""
     return module.to(device).eval().requires_grad_(False)

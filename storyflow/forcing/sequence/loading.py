@@ -13,11 +13,12 @@ from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.family import CLIP_TOKENS, SEQUENCE, shape_of
 from storyflow.forcing.loading import (
     Part,
-    _frozen,
-    _no_progress_bars,
     device_of,
+    frozen,
     load_transformer,
     load_vae,
+    no_place,
+    pretrained,
 )
 from storyflow.forcing.sequence.clip import ImageEncoder
 from storyflow.forcing.sequence.segment import SequenceModel
@@ -52,23 +53,9 @@ def _load_clip(place: Path, config: ForcingConfig, device: torch.device) -> Any:
     """The CLIPVisionModel at `place`, in main memory where the transformer's blocks are too."""
     named = read_json(place / "config.json").get("architectures") or []
     projects = CLIPVisionModelWithProjection.__name__ in named
-    try:
-        with _no_progress_bars():
-            model, report = (
-                CLIPVisionModelWithProjection if projects else CLIPVisionModel
-            ).from_pretrained(
-                place,
-                dtype=getattr(torch, config.dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise broken(place, error) from error
-    if missing := sorted(report["missing_keys"]):
-        raise broken(place, f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(report["unexpected_keys"]):
-        raise broken(place, f"config.json has no place for {len(extra)} tensors such as {extra[0]}")
+    model_class = CLIPVisionModelWithProjection if projects else CLIPVisionModel
+    model, extra = pretrained(model_class, place, getattr(torch, config.dtype))
+    if extra:
+        raise no_place(place, extra)
     home = torch.device("cpu") if config.offload == "blocks" else device
-    return _frozen(model.vision_model if projects else model, home)
+    return frozen(model.vision_model if projects else model, home)
