@@ -16,11 +16,17 @@ from media_files import clip_file, counting, grey, picture_file, quadrants
 from typer.testing import CliRunner
 
 import storyflow
-from storyflow import Film, Shot
+from storyflow import Film, Shot, api
 from storyflow.cli import app
 from storyflow.errors import StoryboardError
 from storyflow.events import Notice
+from storyflow.farm.jobs import SegmentJob, WorkerConfig
+from storyflow.farm.workers import SegmentWorker
+from storyflow.film import prepare, render_film
+from storyflow.pipeline import load_profile
+from storyflow.planning.sources import key_of
 from storyflow.renderer import EVERY_MODE
+from storyflow.run import Run
 from storyflow.store.folder import Store
 
 MODES = """\
@@ -187,41 +193,29 @@ def test_a_longer_extension_appends(studio: Studio) -> None:
 
 def test_workers_read_no_file_of_the_author(studio: Studio) -> None:
     """The store has what was read: a segment lost from it is made again without the files."""
-    from storyflow.farm.jobs import WorkerConfig
-    from storyflow.farm.workers import SegmentWorker
-    from storyflow.pipeline import load_profile
-
     studio.render()
-    options = {**studio.options, "out": studio.folder / "second"}
-    plan = storyflow.plan(studio.file, **options)
+    plan = storyflow.plan(studio.file, **studio.options)
     store = Store(studio.folder / "store")
-    name = next(s for s in plan.segments if s.name == "C/1")
-    (key,) = store.recipes()[name.recipe]
+    segment = next(s for s in plan.segments if s.name == "C/1")
+    (key,) = store.recipes()[segment.recipe]
     before = store.find(key)
-    assert before is not None
     store.discard(key)
     for file in ("door.png", "open.png", "hall.png", "clip.mp4"):
         (studio.folder / file).unlink()
-    from storyflow.farm.jobs import SegmentJob
-    from storyflow.planning.sources import key_of
-
-    (clip,) = name.inputs.conditions
+    (clip,) = segment.inputs.conditions
+    job = SegmentJob(
+        name="C/1",
+        key=key,
+        recipe=segment.recipe,
+        spec=segment.inputs.spec,
+        fps=Fraction(24),
+        inputs="{}",
+        clip_key=key_of(plan, segment, clip),
+    )
     profile = load_profile("slate", studio.options["settings"])[1]
     worker = SegmentWorker(WorkerConfig(profile, str(store.root)), "w", own_process=False)
     worker.setup()
-    made = worker.run(
-        SegmentJob(
-            name="C/1",
-            key=key,
-            recipe=name.recipe,
-            spec=name.inputs.spec,
-            fps=Fraction(24),
-            inputs="{}",
-            clip_key=key_of(plan, name, clip),
-        ),
-        1,
-    )
-    assert made.artifact.frames == before.frames
+    assert before is not None and worker.run(job, 1).artifact.frames == before.frames
 
 
 def test_a_picture_damaged_in_the_store_is_read_again(studio: Studio) -> None:
@@ -290,10 +284,6 @@ def test_a_file_that_can_not_be_used_is_refused_at_its_line(
 
 
 def test_a_file_that_changes_between_plan_and_run_is_refused(studio: Studio) -> None:
-    from storyflow import api
-    from storyflow.film import prepare, render_film
-    from storyflow.run import Run
-
     what = api.order(studio.file, **studio.options)
     made = prepare(what)
     picture_file(studio.folder / "door.png", grey(3))
