@@ -4,19 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from storyflow.toybox import architecture, train, vae_stage
+from storyflow.toybox import (
+    architecture,
+    code_stage,
+    codec,
+    latents,
+    text_stage,
+    train,
+    vae_stage,
+)
 from storyflow.toybox.batched import velocities
-from storyflow.toybox.forcing_stage import Batches, ForcingPlan, Networks, Trainer, prepare
-from storyflow.toybox.latents import LatentSet, encode
+from storyflow.toybox.checkpoint import store
+from storyflow.toybox.encoding import encode_fast, fast_encoder
+from storyflow.toybox.forcing_stage import (
+    Batches,
+    ForcingPlan,
+    Networks,
+    Phase,
+    Trainer,
+    averaged,
+    prepare,
+)
+from storyflow.toybox.latents import LatentSet
+from storyflow.toybox.muon import orthogonal
+from storyflow.toybox.pictures import Pool, to_model
 from storyflow.toybox.planes import flatten
-from storyflow.toybox.windows import Window
+from storyflow.toybox.windows import Portion
 
-PLAN = ForcingPlan(steps=50, shapes=((3, 1, 1.0),), late=50, warm=5, cool=5)
+STILLS = Portion("still", 6, 1, 6)
+SHORT = Portion("short", 5, 33, 5)
+PLAN = ForcingPlan(
+    phases=(
+        Phase(40, ((1, 2, 1.0),), ("still",), 2.5, 2e-3, 2e-3),
+        Phase(10, ((4, 1, 0.5), (7, 1, 0.5)), ("short",), 3.0, 2e-3, 0.0),
+    ),
+    warm=5,
+)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,12 +58,24 @@ def one_thread() -> object:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> LatentSet:
-    folder = tmp_path_factory.mktemp("latents")
-    parts = [Window(1, "fresh", 0, 9), Window(2, "going", 30, 9), Window(3, "fresh", 0, 9)]
-    vae = flatten(architecture.build(1).vae).eval()
-    encode(vae, parts, folder / "0000.npz", [window.draw() for window in parts])
-    return LatentSet(folder)
+def pool() -> Pool:
+    return Pool(8, 1)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Path:
+    """A work folder after the stages `draw`, `code` and `latents`."""
+    place = tmp_path_factory.mktemp("work")
+    latents.draw(place / "drawn", (STILLS, SHORT))
+    code_stage.train(code_stage.CodePlan(steps=3, batch=4), place, CPU, pool=pool)
+    vae = vae_stage.load(place, CPU)
+    latents.encode(vae, place / "drawn", place / "latents", (STILLS, SHORT))
+    return place
+
+
+@pytest.fixture(scope="module")
+def data(work: Path) -> LatentSet:
+    return LatentSet(work / "latents", ("still", "short"))
 
 
 def trainer() -> Trainer:
@@ -41,49 +83,48 @@ def trainer() -> Trainer:
     return Trainer(PLAN, prepare(Networks(built.transformer, built.text_encoder), PLAN.seed))
 
 
-def losses(data: LatentSet, count: int) -> list[float]:
-    batches, learner = Batches(data, PLAN, architecture.tokenizer()), trainer()
-    return [learner.step(number, batches[number]) for number in range(count)]
-
-
 def test_the_first_fifty_losses_repeat(data: LatentSet) -> None:
-    first = losses(data, 50)
-    assert first == losses(data, 50)
-    assert np.mean(first[-10:]) < np.mean(first[:10])
+    def losses() -> list[float]:
+        batches, learner = Batches(data, PLAN, architecture.tokenizer()), trainer()
+        return [learner.step(number, batches[number]) for number in range(50)]
+
+    first = losses()
+    assert first == losses()
+    assert np.mean(first[30:40]) < np.mean(first[:10])
 
 
 def test_a_stopped_training_goes_on_exactly(data: LatentSet, tmp_path: Path) -> None:
     batches, learner = Batches(data, PLAN, architecture.tokenizer()), trainer()
-    straight = [learner.step(number, batches[number]) for number in range(6)]
+    straight = [learner.step(number, batches[number]) for number in range(38, 42)]
     learner = trainer()
-    for number in range(3):
+    for number in (38, 39):
         learner.step(number, batches[number])
-    learner.store(tmp_path / "forcing.pt", 3)
+    learner.store(tmp_path / "forcing.pt", 40)
     again = trainer()
-    assert again.restore(tmp_path / "forcing.pt") == 3
-    assert [again.step(number, batches[number]) for number in range(3, 6)] == straight[3:]
+    assert again.restore(tmp_path / "forcing.pt") == 40
+    assert [again.step(number, batches[number]) for number in (40, 41)] == straight[2:]
 
 
 def test_the_training_pass_equals_the_stock_model() -> None:
     model = architecture.build(0).transformer
     source = torch.Generator().manual_seed(0)
-    latents = torch.randn(1, 16, 3, 8, 12, generator=source)
+    noisy = torch.randn(1, 16, 3, 8, 12, generator=source)
     text = torch.randn(1, 7, architecture.TEXT_DIM, generator=source)
     padded = torch.zeros(1, 64, architecture.TEXT_DIM)
     padded[:, :7] = text
     levels = torch.tensor([[20, 700, 999]])
     with torch.no_grad():
         stock = model(
-            latents, levels, padded, enable_diffusion_forcing=True, fps=[1], return_dict=False
+            noisy, levels, padded, enable_diffusion_forcing=True, fps=[1], return_dict=False
         )[0]
         longer = torch.cat([text, torch.ones(1, 2, architecture.TEXT_DIM)], dim=1)
-        own = velocities(model, latents, levels, longer, torch.tensor([7]), 64)
+        own = velocities(model, noisy, levels, longer, torch.tensor([7]), 64)
     torch.testing.assert_close(own, stock, atol=2e-5, rtol=1e-4)
 
 
 def test_history_is_known_and_never_asked_for(data: LatentSet) -> None:
-    plan = replace(PLAN, shapes=((3, 6, 1.0),))
-    batches = Batches(data, plan, architecture.tokenizer())
+    phase = Phase(12, ((7, 4, 1.0),), ("short",), 3.0, 1e-3, 1e-3)
+    batches = Batches(data, replace(PLAN, phases=(phase,)), architecture.tokenizer())
     seen = [batches[number] for number in range(12)]
     known = torch.cat([batch.free == 0 for batch in seen])
     levels = torch.cat([batch.levels for batch in seen])
@@ -93,9 +134,46 @@ def test_history_is_known_and_never_asked_for(data: LatentSet) -> None:
     assert (levels[~known] >= 1).all()
 
 
+def test_a_window_begins_with_a_frame_of_its_own(work: Path, data: LatentSet) -> None:
+    item = data.items["short"][0]
+    clip = item.stretch.draw()[8 : 8 + 17]
+    with torch.no_grad():
+        alone = vae_stage.load(work, CPU).encode(to_model(clip[None])).latent_dist.mode()[0]
+    np.testing.assert_allclose(item.window(2, 5), alone.numpy(), atol=5e-3, rtol=5e-3)
+    ended = item.window(2, 5, ended=True)
+    assert np.array_equal(ended[:, -1], item.singles[:, 6])
+
+
+def test_drawing_by_several_processes_draws_the_same(work: Path, tmp_path: Path) -> None:
+    parts = (replace(STILLS, shard=3),)
+    latents.draw(tmp_path, parts, processes=2)
+    drawn = np.concatenate([np.load(tmp_path / f"still{i:04d}.npy") for i in (0, 1)])
+    assert np.array_equal(drawn, np.load(work / "drawn" / "still0000.npy"))
+
+
+def test_the_fast_encoder_equals_the_vae(work: Path, pool: Pool) -> None:
+    vae = vae_stage.load(work, CPU)
+    with torch.no_grad():
+        stock = vae.encode(to_model(pool.clips[:2])).latent_dist.mode()
+    fast = encode_fast(*fast_encoder(vae), pool.clips[:2])
+    torch.testing.assert_close(fast, stock, atol=1e-3, rtol=1e-3)
+
+
+def test_the_way_down_keeps_almost_everything(pool: Pool) -> None:
+    vae = architecture.build(0).vae
+    codec.fit_encoder(vae, to_model(pool.clips[:, :8]))
+    way = codec.way_down(vae)
+    cells = codec.cells_of(to_model(pool.clips[:, 1:5]))
+    features = way.features(cells).permute(0, 2, 3, 1).flatten(0, 2)
+    pixels = cells.flatten(0, 2)
+    back = torch.linalg.lstsq(features, pixels).solution
+    error = (features @ back - pixels).square().mean() / pixels.var()
+    assert error < 0.002
+
+
 def test_the_flattened_vae_equals_the_stock_one() -> None:
     stock, flat = architecture.build(2).vae, flatten(architecture.build(2).vae)
-    clip = torch.rand(1, 3, 9, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    clip = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.no_grad():
         expected = stock.encode(clip).latent_dist.mode()
         torch.testing.assert_close(
@@ -106,34 +184,51 @@ def test_the_flattened_vae_equals_the_stock_one() -> None:
         )
 
 
-def test_the_vae_learns_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    plan = vae_stage.VaePlan(steps=8, pictures=4, encoder=6, whole=1, batch=1, side=16, pool=6)
-    vae_stage.train(plan, tmp_path, stop_at=4)
-    trained = vae_stage.train(plan, tmp_path)
-    assert trained(torch.zeros(1, 3, 5, 16, 16)).sample.shape == (1, 3, 5, 16, 16)
-    rows = (tmp_path / "vae.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["step", "4", "8"]
+def test_the_decoder_learns_and_goes_on_exactly(work: Path, tmp_path: Path, pool: Pool) -> None:
+    plan = vae_stage.DecoderPlan(
+        coarse=2, coarse_batch=1, steps=2, whole=0, batch=1, side=16, looked_at=1
+    )
+
+    def weights(place: Path, *stops: int | None) -> dict[str, Any]:
+        place.mkdir()
+        store(place / "vae.pt", 1, vae_stage.load(work, CPU))
+        for stop in stops:
+            vae = vae_stage.train(plan, place, CPU, pool=pool, stop_at=stop)
+        state: dict[str, Any] = vae.decoder.state_dict()
+        return state
+
+    straight, resumed = weights(tmp_path / "a", None), weights(tmp_path / "b", 3, None)
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 
-def test_the_exported_folder_carries_the_latent_statistics(data: LatentSet, tmp_path: Path) -> None:
-    built = architecture.build(5)
-    networks = Networks(built.transformer, built.text_encoder)
-    train.export(built.vae, networks, data, tmp_path)
+def test_the_text_encoder_learns_what_captions_say(tmp_path: Path) -> None:
+    plan = text_stage.TextPlan(steps=12, batch=8)
+    text_stage.train(plan, tmp_path, CPU)
+    rows = (tmp_path / "text.csv").read_text().splitlines()
+    assert rows[-1].startswith("12,")
+    loaded = text_stage.load(tmp_path)
+    untrained = architecture.build(plan.seed).text_encoder
+    assert not torch.equal(loaded.shared.weight, untrained.shared.weight)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 12), (12, 4)])
+def test_muon_makes_matrices_orthogonal(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    sizes = torch.linalg.svdvals(orthogonal(matrix))
+    assert sizes.min() > 0.3
+    assert sizes.max() < 1.3
+
+
+def test_the_exported_folder_carries_average_and_statistics(
+    work: Path, data: LatentSet, tmp_path: Path
+) -> None:
+    learner, batches = trainer(), Batches(data, PLAN, architecture.tokenizer())
+    learner.step(0, batches[0])
+    learner.store(work / "forcing.pt", 1)
+    train.export(work, PLAN, tmp_path)
     loaded = architecture.load(tmp_path)
-    mean, scale = data.statistics()
+    mean, scale = LatentSet(work / "latents", ("still",)).statistics()
     assert loaded.vae.config.latents_mean == pytest.approx(mean)
     assert loaded.vae.config.latents_std == pytest.approx(scale)
-    weight = built.transformer.proj_out.weight
-    assert torch.equal(loaded.transformer.proj_out.weight, weight.bfloat16().float())
-
-
-def test_training_goes_on_from_a_folder_of_weights(tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    architecture.save(architecture.build(6), started, dtype=torch.bfloat16)
-    where = ["--work", str(tmp_path / "work"), "--from", str(started)]
-    train.main([*where, "--stage", "latents", "--windows", "3"])
-    train.main([*where, "--stage", "forcing", "--steps", "2"])
-    first, after = architecture.load(started), architecture.load(tmp_path / "work" / "weights")
-    assert after.vae.config.latents_mean == first.vae.config.latents_mean
-    assert torch.equal(after.vae.decoder.conv_in.weight, first.vae.decoder.conv_in.weight)
-    assert not torch.equal(after.transformer.proj_out.weight, first.transformer.proj_out.weight)
+    weight = averaged(PLAN, work).transformer.proj_out.weight
+    assert torch.equal(loaded.transformer.proj_out.weight, weight.detach().bfloat16().float())

@@ -12,7 +12,7 @@ from storyflow.toybox import captions, scenes, world
 from storyflow.toybox.exam import questions
 from storyflow.toybox.places import PLACES
 from storyflow.toybox.shapes import SHAPES
-from storyflow.toybox.windows import windows
+from storyflow.toybox.windows import SHORT
 from storyflow.toybox.words import WORDS
 from storyflow.toybox.world import COLOURS, Figure, Scene, Turn
 
@@ -112,7 +112,16 @@ def test_a_full_caption_names_colour_place_and_camera() -> None:
         assert "left" in text.split(". ")[-1]
 
 
-def test_turning_windows_hold_the_history_before_the_turn() -> None:
-    turning = [window for window in windows(80, 1) if window.kind == "turn"]
+def test_turning_stretches_turn_right_after_some_windows_history() -> None:
+    turning = [each for each in SHORT.stretches(1) if each.kind == "turn"][:40]
     assert turning
-    assert all(window.turn_at == window.start + 17 == window.said for window in turning)
+    for each in turning:
+        assert each.turns_in is not None and each.turns_in >= 0
+        assert each.turn_at == each.start + 4 * each.turns_in + 17
+        assert 4 * each.turns_in + 25 <= each.frames
+
+
+def test_views_of_a_place_differ_and_return() -> None:
+    first, other = (world.draw(one(seed=seed), 1) for seed in (4, 5))
+    assert not np.array_equal(first, other)
+    assert np.array_equal(first, world.draw(one(seed=4 + world.VIEWS), 1))

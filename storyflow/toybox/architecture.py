@@ -48,8 +48,8 @@ TRANSFORMER = {
     "inject_sample_info": True,
 }
 VAE = {
-    "base_dim": 32,
-    "decoder_base_dim": 16,
+    "base_dim": 128,
+    "decoder_base_dim": 32,
     "z_dim": CHANNELS,
     "dim_mult": [1, 1, 1, 1],
     "num_res_blocks": 0,

@@ -34,7 +34,9 @@ def velocities(
     end = embedder.time_embedder(waves)  # [b, f, d]
     time = embedder.time_proj(F.silu(end)).unflatten(-1, (6, -1))  # [b, f, 6, d]
     if model.config.inject_sample_info:
-        rate = model.fps_projection(model.fps_embedding(torch.tensor([FPS_24])))
+        rate = model.fps_projection(
+            model.fps_embedding(torch.tensor([FPS_24], device=latents.device))
+        )
         time = time + rate.unflatten(1, (6, -1))[:, None]
     words, scores = _prompt(model, text, lengths, padded_to)
     for block in model.blocks:
@@ -51,8 +53,8 @@ def velocities(
 def _prompt(model: Any, text: Tensor, lengths: Tensor, padded_to: int) -> tuple[Tensor, Tensor]:
     padding = text.new_zeros(len(text), 1, text.shape[2])
     words = model.condition_embedder.text_embedder(torch.cat([text, padding], dim=1))
-    place = torch.arange(text.shape[1])[None]
-    inside = torch.zeros(len(text), text.shape[1]).masked_fill(
+    place = torch.arange(text.shape[1], device=text.device)[None]
+    inside = text.new_zeros(len(text), text.shape[1]).masked_fill(
         place >= lengths[:, None], float("-inf")
     )
     rest = (padded_to - lengths).float().clamp_min(1e-6).log()[:, None]

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 
-def store(path: Path, step: int, model: Any, optimizer: Any, **extra: Any) -> None:
+def store(path: Path, step: int, model: Any, optimizer: Any = None, **extra: Any) -> None:
     """Write a checkpoint; the file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {
         "step": step,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": optimizer.state_dict() if optimizer is not None else {},
         **extra,
     }
     torch.save(data, path.with_suffix(".new"))
@@ -26,7 +26,7 @@ def restore(path: Path, model: Any, optimizer: Any = None) -> int:
     """Load a checkpoint into a model (and its optimizer); the step it goes on at, 0 for none."""
     if not path.exists():
         return 0
-    data = torch.load(path, weights_only=True)
+    data = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(data["model"])
     if optimizer is not None:
         optimizer.load_state_dict(data["optimizer"])

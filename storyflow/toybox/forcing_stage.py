@@ -1,28 +1,35 @@
-"""Training stage `forcing`: text encoder and transformer learn diffusion forcing.
+"""Training stage `forcing`: the transformer learns diffusion forcing, from still pictures to films.
+
+Three phases. Single latents teach colour, shape, place, light and words at a small part of a
+film's price; short windows teach motion and the camera; long ones teach to continue from history.
 
 Each latent frame may have a noise level of its own (Diffusion Forcing, arXiv 2407.01392). Most
 windows are synchronous, as inference is by default: history first, clean or with the little noise
 of `history_noise`, then free frames that share one level. The velocity is noise minus data
 (Flow Matching, arXiv 2210.02747). A tenth of the captions is empty or a negative prompt, for
-classifier-free guidance (arXiv 2207.12598).
+classifier-free guidance (arXiv 2207.12598). The text encoder comes from stage `text` and learns on
+at a small rate.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from storyflow.prompts.negative import NEGATIVE
 from storyflow.toybox import architecture, captions, world
 from storyflow.toybox.batched import velocities
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
+from storyflow.toybox.muon import Muon
+from storyflow.toybox.windows import Stretch
 from storyflow.toybox.world import Scene
 
 HISTORY = 5
@@ -33,28 +40,77 @@ Shape = tuple[int, int, float]
 
 
 @dataclass(frozen=True)
-class ForcingPlan:
-    """How long and on what.
+class Phase:
+    """`steps` on windows of `shapes`, each (latent frames, batch, share of the steps).
 
-    `shapes` are (latent frames, batch, share of the steps), `late_shapes` those from step `late`
-    on: short windows teach what things look like at a third of the price. Where figures are, errors
-    count up to `figures` times, the less noise the more (where all is noise, a figure can't be told
-    yet, and asking for it there would teach to paint too many). This ends before the last `cool`
-    steps, over which the rate falls to zero. `shift` bends the training's noise levels towards more
-    noise, as the sampler's does.
+    `portions` name the parts of the data. `shift` bends noise levels towards more noise, as the
+    sampler's does. The rate goes from `rate` to `end`. Where figures are, errors count up to
+    `figures` times, the less noise the more: where all is noise, a figure can't be told yet, and
+    asking for it there would teach to paint too many. The blocks' matrices, which Muon moves, learn
+    `matrices` times as fast as the rest.
     """
 
-    steps: int = 12000
-    shapes: tuple[Shape, ...] = ((3, 12, 0.7), (7, 6, 0.3))
-    late_shapes: tuple[Shape, ...] = ((7, 8, 0.35), (13, 4, 0.3), (25, 2, 0.35))
-    late: int = 1400
-    figures: float = 6.0
-    shift: float = 6.0
-    rate: float = 1e-3
+    steps: int
+    shapes: tuple[Shape, ...]
+    portions: tuple[str, ...]
+    shift: float
+    rate: float
+    end: float
+    figures: float = 4.0
+    matrices: float = 3.0
+
+
+START = Phase(500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3, matrices=1.0)
+PICTURES = Phase(700, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
+SHORT = Phase(
+    650,
+    ((1, 48, 0.25), (4, 16, 0.4), (7, 10, 0.35)),
+    ("still", "short", "long"),
+    3.0,
+    2e-3,
+    1.5e-3,
+)
+LONG = Phase(
+    850,
+    ((1, 48, 0.1), (7, 12, 0.35), (13, 6, 0.4), (25, 3, 0.15)),
+    ("still", "short", "long"),
+    4.0,
+    1.5e-3,
+    0.0,
+    figures=2.0,
+)
+
+
+@dataclass(frozen=True)
+class ForcingPlan:
+    """The phases, and what they share."""
+
+    phases: tuple[Phase, ...] = (START, PICTURES, SHORT, LONG)
+    text_rate: float = 0.1
     warm: int = 100
-    cool: int = 2000
     average: float = 0.998
     seed: int = 2
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return sum(phase.steps for phase in self.phases)
+
+    def longer(self, times: int) -> ForcingPlan:
+        """The same with so many times the steps in every phase."""
+        phases = tuple(replace(phase, steps=phase.steps * times) for phase in self.phases)
+        return replace(self, phases=phases)
+
+    def at(self, step: int) -> tuple[Phase, float]:
+        """The phase of a step and the rate there."""
+        first = 0
+        for phase in self.phases:
+            if step < first + phase.steps:
+                part = (step - first) / phase.steps
+                warm = min(1.0, (step + 1) / self.warm)
+                return phase, warm * (phase.rate + part * (phase.end - phase.rate))
+            first += phase.steps
+        raise IndexError(f"step {step} of a plan of {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +127,10 @@ class Batch:
     weight: Tensor
     ids: Tensor
     lengths: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 class Networks(nn.Module):
@@ -93,7 +153,7 @@ class Networks(nn.Module):
 
 
 def prepare(networks: Networks, seed: int) -> Networks:
-    """Start values: even linear layers, silent output; returns the networks."""
+    """The transformer's start values: even linear layers, silent output; returns the networks."""
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in networks.transformer.modules():
@@ -103,9 +163,6 @@ def prepare(networks: Networks, seed: int) -> Networks:
         networks.transformer.proj_out.weight.zero_()
         networks.transformer.fps_projection.net[-1].weight.zero_()
         networks.transformer.condition_embedder.time_proj.weight.mul_(0.3)
-        for name, weight in networks.text_encoder.named_parameters():
-            if "shared" in name:
-                weight.copy_(torch.randn(weight.shape, generator=source))
     return networks
 
 
@@ -117,50 +174,41 @@ class Batches:
         mean, std = data.statistics()
         self.mean = torch.tensor(mean).view(1, -1, 1, 1, 1)
         self.std = torch.tensor(std).view(1, -1, 1, 1, 1)
+        self.scenes: dict[Stretch, Scene] = {}
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.plan.seed, step])
-        shapes = self.plan.shapes if step < self.plan.late else self.plan.late_shapes
-        frames, size, _ = shapes[int(rng.choice(len(shapes), p=[s[2] for s in shapes]))]
-        chosen: list[np.ndarray[Any, Any]] = []
-        rows, priors, texts, weights = [], [], [], []
-        figures = self.plan.figures if step < self.plan.steps - self.plan.cool else 1.0
-        while len(chosen) < size:
-            item = self.data.items[int(rng.integers(len(self.data.items)))]
-            length = item.latents.shape[1]
-            if length < frames or (item.window.kind == "turn" and frames < 9):
-                continue
-            latents = item.latents[:, :frames]
-            prior = _prior(item, frames, rng)
-            ended = frames == length and rng.random() < 0.08
-            if ended:
-                latents = np.concatenate([latents[:, :-1], item.last], axis=1)
-            levels, free = self._levels(rng, frames, prior, ended)
-            chosen.append(latents)
+        phase, _ = self.plan.at(step)
+        frames, size, _ = phase.shapes[
+            int(rng.choice(len(phase.shapes), p=[s[2] for s in phase.shapes]))
+        ]
+        items = [
+            item
+            for name in phase.portions
+            for item in self.data.items[name]
+            if item.length >= frames
+        ]
+        chosen, rows, frees, texts, weights = [], [], [], [], []
+        for number in rng.integers(len(items), size=size):
+            item = items[number]
+            scene = self._scene(item.stretch)
+            first, prior, said = _window(item, scene, frames, rng)
+            ended = frames > HISTORY + 1 and rng.random() < 0.08
+            levels, free = _levels(phase, rng, frames, prior, ended)
+            chosen.append(item.window(first, frames, ended=ended))
             rows.append(levels)
-            priors.append(free)
-            scene = item.window.scene()
-            texts.append(_caption(scene, item.window.said, rng))
+            frees.append(free)
+            texts.append(_caption(scene, said, rng))
             clean = (1 - levels / 1000)[:, None, None]
-            touched = _figures(scene, item.window.start, frames)
-            weights.append(1 + (figures - 1) * clean * touched)
+            touched = _figures(scene, item.stretch.start + 4 * first, frames)
+            weights.append(1 + (phase.figures - 1) * clean * touched)
         weight = torch.from_numpy(np.stack(weights).astype(np.float32))
-        return self._join(np.stack(chosen), np.stack(rows), np.stack(priors), weight, texts, rng)
+        return self._join(np.stack(chosen), np.stack(rows), np.stack(frees), weight, texts, rng)
 
-    def _levels(
-        self, rng: _RNG, frames: int, prior: int, ended: bool
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Timesteps and the mask of the free frames."""
-        together = rng.random() < 0.75
-        even = np.full(frames, rng.random()) if together else rng.random(frames)
-        shift = self.plan.shift
-        levels = np.clip(np.round(1000 * shift * even / (1 + (shift - 1) * even)), 1, 999)
-        free = np.ones(frames)
-        free[:prior] = 0
-        levels[:prior] = int(rng.choice([0, 20, 40], p=[0.3, 0.5, 0.2]))
-        if ended:
-            free[-1], levels[-1] = 0, 0
-        return levels, free
+    def _scene(self, stretch: Stretch) -> Scene:
+        if stretch not in self.scenes:
+            self.scenes[stretch] = stretch.scene()
+        return self.scenes[stretch]
 
     def _join(
         self,
@@ -185,6 +233,47 @@ class Batches:
             ids=tokens.input_ids,
             lengths=tokens.attention_mask.sum(dim=1),
         )
+
+
+def _window(item: Encoded, scene: Scene, frames: int, rng: _RNG) -> tuple[int, int, int]:
+    """Where in a stretch a window begins, how much of it is history, and the frame of the scene
+    whose action the caption tells."""
+    stretch = item.stretch
+    if frames == 1:
+        return 0, 0, stretch.start
+    latest = item.length - frames
+    history = HISTORY if frames > HISTORY else 1
+    turn = stretch.turns_in
+    if turn is None or len(scene.turns) == 1:
+        if stretch.start == 0 and rng.random() < 0.5:
+            return 0, 0 if rng.random() < 0.8 else 1, 0
+        first = int(rng.integers(latest + 1))
+        return first, history if rng.random() < 0.85 else 1, stretch.start + 4 * first
+    assert stretch.turn_at is not None
+    if history == HISTORY and turn <= latest and rng.random() < 0.7:
+        return turn, HISTORY, stretch.turn_at
+    # Before the turn or after it: a window holds one action.
+    before = range(turn + HISTORY - frames + 1)
+    options = [k for k in (*before, *range(turn + HISTORY, latest + 1)) if k <= latest]
+    if not options:
+        return min(turn, latest), HISTORY if history == HISTORY else 1, stretch.turn_at
+    first = int(rng.choice(options))
+    return first, history if rng.random() < 0.85 else 1, stretch.start + 4 * first
+
+
+def _levels(
+    phase: Phase, rng: _RNG, frames: int, prior: int, ended: bool
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Timesteps and the mask of the free frames."""
+    together = rng.random() < 0.88
+    even = np.full(frames, rng.random()) if together else rng.random(frames)
+    levels = np.clip(np.round(1000 * phase.shift * even / (1 + (phase.shift - 1) * even)), 1, 999)
+    free = np.ones(frames)
+    free[:prior] = 0
+    levels[:prior] = int(rng.choice([0, 20, 40], p=[0.3, 0.5, 0.2]))
+    if ended:
+        free[-1], levels[-1] = 0, 0
+    return levels, free
 
 
 def _caption(scene: Scene, said: int, rng: _RNG) -> str:
@@ -213,45 +302,38 @@ def _figures(scene: Scene, start: int, latents: int) -> np.ndarray[Any, Any]:
     return touched
 
 
-def _prior(item: Encoded, frames: int, rng: _RNG) -> int:
-    """How many latent frames are history: a fresh window has none or its first frame."""
-    most = HISTORY if frames > HISTORY else 1
-    if item.window.kind == "turn":
-        return HISTORY
-    if item.window.kind == "going":
-        return most if rng.random() < 0.85 else 1
-    return 0 if rng.random() < 0.8 else (1 if rng.random() < 0.5 else most)
-
-
 class Trainer:
-    """The networks, their moving average and the optimizer, with one training step."""
+    """The networks, their moving average and the optimizers, with one training step."""
 
     def __init__(self, plan: ForcingPlan, networks: Networks) -> None:
-        self.plan, self.networks = plan, networks.train()
-        self.average = copy.deepcopy(networks).eval().requires_grad_(False)
-        decayed = [p for p in networks.parameters() if p.ndim > 1]
-        others = [p for p in networks.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-            lr=plan.rate,
+        self.plan, self.networks = plan, networks
+        self.average = copy.deepcopy(networks).eval()
+        blocks = [p for p in networks.transformer.blocks.parameters() if p.ndim == 2]
+        held = {id(p) for p in blocks}
+        rest = [p for p in networks.transformer.parameters() if id(p) not in held]
+        self.muon = Muon(blocks, decay=0.01)
+        self.adam = torch.optim.AdamW(
+            [
+                {"params": rest, "share": 1.0},
+                {"params": list(networks.text_encoder.parameters()), "share": plan.text_rate},
+            ],
             betas=(0.9, 0.98),
-            foreach=True,
+            weight_decay=0.01,
         )
 
-    def rate(self, step: int) -> float:
-        """The learning rate: up, level, down to nothing."""
-        plan = self.plan
-        return plan.rate * min(1.0, (step + 1) / plan.warm, (plan.steps - step) / plan.cool)
-
     def step(self, number: int, batch: Batch) -> float:
-        """One update; gives the loss before it."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(number)
+        """One step on a batch; returns its loss."""
+        phase, rate = self.plan.at(number)
+        for group in self.muon.param_groups:
+            group["lr"] = rate * phase.matrices
+        for group in self.adam.param_groups:
+            group["lr"] = rate * group["share"]
         loss = self.networks.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.networks.zero_grad(set_to_none=True)
         torch.autograd.backward([loss])
-        nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-        self.optimizer.step()
+        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        self.muon.step()
+        self.adam.step()
         keep = min(self.plan.average, (1 + number) / (10 + number))
         with torch.no_grad():
             torch._foreach_lerp_(
@@ -261,13 +343,21 @@ class Trainer:
 
     def store(self, path: Path, step: int) -> None:
         """Write a checkpoint, the average beside it."""
-        store(path, step, self.networks, self.optimizer, average=self.average.state_dict())
+        store(
+            path,
+            step,
+            self.networks,
+            self.adam,
+            muon=self.muon.state_dict(),
+            average=self.average.state_dict(),
+        )
 
     def restore(self, path: Path) -> int:
         """Go on from a checkpoint; the step it goes on at."""
-        first = restore(path, self.networks, self.optimizer)
+        first = restore(path, self.networks, self.adam)
         if first:
-            data = torch.load(path, weights_only=True)
+            data = torch.load(path, weights_only=True, map_location="cpu")
+            self.muon.load_state_dict(data["muon"])
             self.average.load_state_dict(data["average"])
         return first
 
@@ -275,32 +365,53 @@ class Trainer:
 def train(
     plan: ForcingPlan,
     data: LatentSet,
+    text_encoder: Any,
     work: Path,
+    device: torch.device,
     *,
-    start: architecture.Components | None = None,
-    refresh: int = 0,
+    stop_at: int | None = None,
+    processes: int = 1,
 ) -> Networks:
     """Train (or go on training) in `work`; returns the averaged networks.
 
-    With `start` from those weights, else from random ones. With `refresh` the data is read anew
-    every so many steps, while it is still being made.
+    With several `processes` batches are made beside the training; they are the same ones.
     """
-    built = start or architecture.build(plan.seed)
-    networks = Networks(built.transformer, built.text_encoder)
-    if start is None:
-        prepare(networks, plan.seed)
+    built = architecture.build(plan.seed)
+    networks = prepare(Networks(built.transformer, text_encoder), plan.seed)
+    networks.train().to(device)
     trainer = Trainer(plan, networks)
     first = trainer.restore(work / "forcing.pt")
     batches = Batches(data, plan, built.tokenizer)
-    log = Log(work / "forcing.csv", ("step", "loss", "windows", "rate"))
+    log = Log(work / "forcing.csv", ("step", "loss", "latents", "rate"))
     losses: list[float] = []
-    for step in range(first, plan.steps):
-        if refresh and step % refresh == 0:
-            data.refresh()
-        losses.append(trainer.step(step, batches[step]))
-        if (step + 1) % 50 == 0:
-            log.write(step + 1, f"{np.mean(losses):.5f}", len(data.items), trainer.rate(step))
+    shown: list[int] = []
+    last = plan.steps if stop_at is None else stop_at
+    ahead: DataLoader[Any] = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=processes if processes > 1 else 0,
+    )
+    for step, batch in enumerate(ahead, first):
+        losses.append(trainer.step(step, batch.to(device)))
+        shown.append(batch.data.shape[0] * batch.data.shape[2])
+        if (step + 1) % 50 == 0 or step + 1 == last:
+            row = f"{np.mean(losses):.5f}", sum(shown), f"{plan.at(step)[1]:.6f}"
+            log.write(step + 1, *row)
             losses.clear()
-        if (step + 1) % 100 == 0 or step + 1 == plan.steps:
+            shown.clear()
+        if (step + 1) % 250 == 0 or step + 1 == last:
             trainer.store(work / "forcing.pt", step + 1)
     return trainer.average
+
+
+def averaged(plan: ForcingPlan, work: Path) -> Networks:
+    """The averaged networks of a work folder. Raises FileNotFoundError where there are none."""
+    path = work / "forcing.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; train the stage `forcing` first")
+    built = architecture.build(plan.seed)
+    networks = Networks(built.transformer, built.text_encoder)
+    data = torch.load(path, weights_only=True, map_location="cpu")
+    networks.load_state_dict(data["average"])
+    return networks.eval()

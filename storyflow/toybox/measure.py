@@ -74,11 +74,14 @@ def colours_of(clip: Clip) -> NDArray[np.int8]:
     pixels = clip.astype(np.float32)
     high, low = pixels.max(axis=-1), pixels.min(axis=-1)
     vivid = (high > 140) & ((high - low) > 0.54 * high)
+    # Brightness is left out: soft outlines are darker shades of the figure's own colour.
     palette = np.asarray(list(COLOURS.values()), np.float32)
+    palette /= palette.max(axis=1, keepdims=True)
     labels = np.full(clip.shape[:3], -1, np.int8)
-    away = ((pixels[vivid][:, None] - palette[None]) ** 2).sum(axis=-1)
+    shades = pixels[vivid] / high[vivid][:, None]
+    away = ((shades[:, None] - palette[None]) ** 2).sum(axis=-1)
     near = away.argmin(axis=1).astype(np.int8)
-    near[away.min(axis=1) > 80.0**2] = -1
+    near[away.min(axis=1) > 0.3**2] = -1
     labels[vivid] = near
     return labels
 
@@ -91,7 +94,7 @@ def _present(labels: NDArray[np.int8]) -> list[str]:
     return [
         tuple(COLOURS)[i]
         for rank, i in enumerate(order)
-        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.07 * usual[order[0]])
+        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.04 * usual[order[0]])
     ]
 
 

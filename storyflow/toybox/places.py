@@ -1,4 +1,4 @@
-"""The five places as wide pictures, twice as fine as the screen and endless from side to side.
+"""The five places as wide pictures, as fine as the screen and endless from side to side.
 
 Colours stay pale in every light (saturation below that of the figures), and every place has
 something upright, so that a pan can be seen.
@@ -7,7 +7,7 @@ something upright, so that a pan can be seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -19,14 +19,15 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Extent:
-    """The panorama's size in screen pixels, and how many of its pixels one of those is."""
+    """The panorama's size in screen pixels."""
 
     width: int = 160
     height: int = 96
-    scale: int = 2
 
 
 PANORAMA: Final = Extent()
+SOFT: Final = 2.0
+"""Pixels over which an edge goes from one colour to the other."""
 HORIZON: Final = 2.0
 """Screen pixels below the middle."""
 
@@ -48,11 +49,11 @@ class _Canvas:
     """A panorama being painted: coordinates in screen pixels, v downwards from the horizon."""
 
     def __init__(self, light: str, seed: int) -> None:
-        wide, high = PANORAMA.width * PANORAMA.scale, PANORAMA.height * PANORAMA.scale
+        wide, high = PANORAMA.width, PANORAMA.height
         self.rng = np.random.default_rng([seed, 77])
         self.light = light
-        self.u = ((np.arange(wide, dtype=np.float32) + 0.5) / PANORAMA.scale)[None, :]
-        v = (np.arange(high, dtype=np.float32) + 0.5) / PANORAMA.scale
+        self.u = (np.arange(wide, dtype=np.float32) + 0.5)[None, :]
+        v = np.arange(high, dtype=np.float32) + 0.5
         self.v = (v - PANORAMA.height / 2 - HORIZON)[:, None]
         upper, lower = (np.asarray(c, np.float32) for c in SKY[light])
         part = np.clip((self.v + 40) / 40, 0, 1)[..., None]
@@ -72,21 +73,21 @@ class _Canvas:
         return away.astype(np.float32)
 
     def below(self, edge: NDArray[np.float32] | float) -> NDArray[np.float32]:
-        return np.clip((self.v - edge) * PANORAMA.scale + 0.5, 0, 1)
+        return _share((self.v - edge) / SOFT + 0.5)
 
     def disc(self, u: float, v: float, radius: float) -> NDArray[np.float32]:
         away = np.sqrt(self.from_u(u) ** 2 + (self.v - v) ** 2)
-        return np.clip((radius - away) * PANORAMA.scale + 0.5, 0, 1)
+        return _share((radius - away) / SOFT + 0.5)
 
     def box(self, u: float, top: float, half: float, bottom: float) -> NDArray[np.float32]:
         out = np.maximum(np.abs(self.from_u(u)) - half, np.maximum(top - self.v, self.v - bottom))
-        return np.clip(0.5 - out * PANORAMA.scale, 0, 1)
+        return _share(0.5 - out / SOFT)
 
     def peak(self, u: float, top: float, half: float, bottom: float) -> NDArray[np.float32]:
         """An upright triangle."""
         part = (self.v - top) / (bottom - top)
         out = np.maximum(np.abs(self.from_u(u)) - half * part, self.v - bottom)
-        return np.clip(0.5 - out * PANORAMA.scale, 0, 1)
+        return _share(0.5 - out / SOFT)
 
     def spots(self, count: int, jitter: float = 0.35) -> list[float]:
         """Columns spread over the panorama."""
@@ -104,9 +105,13 @@ class _Canvas:
         return line
 
 
-@lru_cache(maxsize=64)
+def _share(value: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.clip(value, 0, 1).astype(np.float32)
+
+
+@cache
 def panorama(place: str, light: str, seed: int) -> Panorama:
-    """float32 [192, 320, 3] in 0..1; the same arguments, the same picture. Read only."""
+    """float32 [96, 160, 3] in 0..1; the same arguments, the same picture. Read only."""
     canvas = _Canvas(light, seed)
     _heaven(canvas)
     _PAINTERS[place](canvas)
@@ -174,9 +179,9 @@ def _city(canvas: _Canvas) -> None:
     for i, u in enumerate(canvas.spots(10, 0.2)):
         top = -float(canvas.rng.uniform(8, 28))
         canvas.cover(canvas.box(u, top, 6.5, 4), greys[i % 3])
-        shape = (np.abs(canvas.from_u(u)) < 5) & (np.abs(canvas.from_u(u)) % 4 > 1.5)
-        rows = (canvas.v > top + 2) & (canvas.v < 1) & ((canvas.v - top) % 5 > 2.5)
-        canvas.cover((shape & rows).astype(np.float32), window, lit=canvas.light == "day")
+        for side in (-2.8, 2.8):
+            for v in np.arange(top + 3, 0, 6):
+                canvas.cover(canvas.box(u + side, v, 1.5, v + 3), window, lit=canvas.light == "day")
     canvas.cover(canvas.below(3.0), (120, 114, 124))
     for u in canvas.spots(8, 0.0):
         canvas.cover(canvas.box(u, 18, 5.0, 20), (206, 202, 196))

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
 
+SOFT: Final = 1.7
+"""Pixels over which an edge goes from inside to outside: what a VAE of 8x8 cells can keep."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -79,5 +82,6 @@ def coverage(shape: str, x: Field, y: Field, radius: Field, grow: float = 0.0) -
 
     `grow` moves the edge outwards by so many pixels.
     """
-    inside: Field = np.clip(0.5 + grow - SHAPES[shape].distance(x, y, radius), 0, 1)
+    distance = SHAPES[shape].distance(x, y, radius)
+    inside: Field = np.clip(0.5 + (grow - distance) / SOFT, 0, 1)
     return inside

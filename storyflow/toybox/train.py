@@ -1,34 +1,45 @@
-"""Trains the toybox from nothing: `python -m storyflow.toybox.train --work DIR`.
+"""Trains the toybox from nothing: `python -m storyflow.toybox.train --work DIR [--device cuda]`.
 
-Three stages, each of which goes on where it was stopped:
+Six stages, each of which goes on where it was stopped:
 
-1. `vae`: the VAE (see vae_stage.py);
-2. `latents`: the training set is drawn and encoded;
-3. `forcing`: text encoder and transformer (see forcing_stage.py).
+1. `draw`: stretches of the world as pixels (latents.py);
+2. `code`: the VAE's encoder (code_stage.py);
+3. `latents`: the training set is encoded;
+4. `text`: the text encoder learns what captions say (text_stage.py);
+5. `forcing`: the transformer, from still pictures to films (forcing_stage.py);
+6. `decoder`: the VAE's decoder (vae_stage.py); it may run beside the others.
 
-`--from FOLDER` starts the last two stages from trained weights in place of random ones, and
-`--steps` sets how far it goes, so that a long training is a chain of short ones:
-`--stage latents --stage forcing --from storyflow/toybox/weights`. The result is a Diffusers folder
-in bfloat16. One thread: the same machine gives the same weights.
+`--until STEP` ends the stages `forcing` and `decoder` at a step, so that a long training is a chain
+of short ones; `--stage` runs only some. With `--processes` several processes draw the world and
+make batches. `--longer` and `--more` multiply steps and data, for machines that have the
+time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
+
+The result is a Diffusers folder in bfloat16. One thread, and every step a function of seed and
+number: the same machine gives the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from storyflow.toybox import architecture, forcing_stage, vae_stage
-from storyflow.toybox.checkpoint import restore
-from storyflow.toybox.latents import SHARD, LatentSet, encode
-from storyflow.toybox.planes import flatten
-from storyflow.toybox.windows import windows
+from storyflow.toybox import (
+    architecture,
+    code_stage,
+    forcing_stage,
+    latents,
+    text_stage,
+    vae_stage,
+)
+from storyflow.toybox.latents import LatentSet
+from storyflow.toybox.windows import PORTIONS
 
-WINDOWS = 6000
-DATA_SEED = 3
-STAGES = ("vae", "latents", "forcing")
+STAGES = ("draw", "code", "latents", "text", "forcing", "decoder")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -37,52 +48,65 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="for checkpoints and data")
     parser.add_argument("--out", type=Path, help="the Diffusers folder, default WORK/weights")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only these stages")
-    parser.add_argument("--windows", type=int, default=WINDOWS, help="size of the training set")
-    parser.add_argument("--steps", type=int, help="of the stage `forcing`")
-    parser.add_argument("--from", dest="start", type=Path, help="trained weights to go on from")
+    parser.add_argument("--until", type=int, help="stop `forcing` and `decoder` at this step")
+    parser.add_argument("--device", default="cpu", help="such as cuda; the world is drawn on CPUs")
+    parser.add_argument("--processes", type=int, default=1, help="that draw and make batches")
+    parser.add_argument("--longer", type=int, default=1, help="times the steps of each stage")
+    parser.add_argument("--more", type=int, default=1, help="times the data")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    stages = given.stage or STAGES
-    if "vae" in stages:
-        vae_stage.train(vae_stage.VaePlan(), given.work)
-    start = architecture.load(given.start) if given.start else None
+    run(given, given.stage or STAGES)
+
+
+def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
+    """The stages in their order; where both networks are there, the folder is written."""
+    work, device = given.work, device_of(given.device)
+    longer = given.longer
+    plan = forcing_stage.ForcingPlan().longer(longer)
+    portions = [replace(portion, count=portion.count * given.more) for portion in PORTIONS]
+    if "draw" in stages:
+        latents.draw(work / "drawn", portions, given.processes)
+    if "code" in stages:
+        code_plan = code_stage.CodePlan()
+        code_stage.train(replace(code_plan, steps=code_plan.steps * longer), work, device)
     if "latents" in stages:
-        make_latents(load_vae(given.work, start), given.work / "latents", given.windows)
+        latents.encode(vae_stage.load(work, device), work / "drawn", work / "latents", portions)
+    if "text" in stages:
+        text_stage.train(text_stage.TextPlan(), work, device)
     if "forcing" in stages:
-        plan = forcing_stage.ForcingPlan()
-        if given.steps:
-            plan = forcing_stage.ForcingPlan(steps=given.steps)
-        data = LatentSet(given.work / "latents")
-        if start is not None:
-            data.keep(start.vae.config.latents_mean, start.vae.config.latents_std)
-        vae = load_vae(given.work, start)
-        trained = forcing_stage.train(plan, data, given.work, start=start)
-        export(vae, trained, data, given.out or given.work / "weights")
+        data = LatentSet(work / "latents")
+        text = text_stage.load(work)
+        forcing_stage.train(
+            plan, data, text, work, device, stop_at=given.until, processes=given.processes
+        )
+    if "decoder" in stages:
+        vae_stage.train(vae_stage.DecoderPlan().longer(longer), work, device, stop_at=given.until)
+    if "forcing" in stages or "decoder" in stages:
+        export(work, plan, given.out or work / "weights")
 
 
-def load_vae(work: Path, start: architecture.Components | None = None) -> Any:
-    """The VAE of a work folder, else of trained weights, with its fast kernels."""
-    vae = architecture.build(0).vae
-    if not restore(work / "vae.pt", vae):
-        if start is not None:
-            return flatten(start.vae).eval()
-        raise FileNotFoundError(f"{work / 'vae.pt'} is missing; train the stage `vae` first")
-    return flatten(vae).eval()
+def device_of(name: str) -> torch.device:
+    """A device, with the settings under which it repeats itself."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    return device
 
 
-def make_latents(vae: Any, folder: Path, count: int) -> None:
-    """Draw and encode the training set; files that are there already are kept."""
-    todo = list(windows(count, DATA_SEED))
-    for number in range(0, count, SHARD):
-        path = folder / f"{number // SHARD:04d}.npz"
-        if not path.exists():
-            part = todo[number : number + SHARD]
-            encode(vae, part, path, [window.draw() for window in part])
+def export(work: Path, plan: forcing_stage.ForcingPlan, folder: Path) -> None:
+    """Write the Diffusers folder in bfloat16 from the work folder's checkpoints; the data's latent
+    statistics go into the VAE's config."""
+    mean, std = LatentSet(work / "latents", ("still",)).statistics()
+    vae = vae_stage.load(work, torch.device("cpu"))
+    networks = forcing_stage.averaged(plan, work)
+    write(vae, networks, mean, std, folder)
 
 
-def export(vae: Any, networks: Any, data: LatentSet, folder: Path) -> None:
-    """Write the Diffusers folder in bfloat16, the data's latent statistics in the VAE's config."""
-    mean, std = data.statistics()
+def write(vae: Any, networks: Any, mean: list[float], std: list[float], folder: Path) -> None:
+    """The folder of trained networks."""
     fresh = architecture.build(0)
     fresh.vae.load_state_dict(vae.state_dict())
     fresh.vae.register_to_config(latents_mean=mean, latents_std=std)

@@ -1,16 +1,15 @@
-"""Training stage `vae`: the toy VAE learns to rebuild the world's clips.
+"""Training stage `decoder`: the toy VAE's decoder learns to paint pixels from frozen latents.
 
-The encoder's way down is set in closed form (`codec.py`) and stays; its middle, its head and the
-decoder are trained. Single pictures come first, which is several times cheaper, then crops of 9
-frames (three of the VAE's chunks), at last whole pictures, so that the middle attention sees its
-real grid. The loss is L1, on pixels and on edges, and a small KL term; around the figures, which
-are small and what a film is about, it counts more.
+Its first half, up to 2x2 pixels, learns first, with a head that is thrown away: that is some five
+times cheaper a step than all of it. Then the whole decoder learns, on crops of 9 frames (three of
+the VAE's chunks), at last on whole pictures, so that the middle attention sees its real grid. As in
+stage `code`, squared errors count, and more around figures.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,140 +21,204 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanResidualBlock,
 )
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from storyflow.toybox import architecture, scenes, world
 from storyflow.toybox.checkpoint import Log, restore, store
-from storyflow.toybox.codec import fit_encoder
+from storyflow.toybox.encoding import encode_fast, fast_encoder
 from storyflow.toybox.measure import psnr
+from storyflow.toybox.pictures import Pool, cosine, importance, to_model, to_pixels
 from storyflow.toybox.planes import flatten
-
-FRAMES = 9
 
 
 @dataclass(frozen=True)
-class VaePlan:
-    """How long and on what: `pictures` steps on single pictures, then clips, of which the last
-    `whole` steps are on whole pictures. After `encoder` steps the encoder stays as it is, so that
-    the training set of the transformer can be made while the decoder goes on learning."""
+class DecoderPlan:
+    """How long and on what.
 
-    steps: int = 6000
-    pictures: int = 700
-    encoder: int = 500
-    whole: int = 200
+    `coarse` steps for the decoder's first half, on `coarse_batch` whole windows; then `steps` for
+    all of it on crops of `side` pixels, the last `whole` of them on whole pictures. `grain` is
+    noise on latents, in standard deviations: it makes the decoder patient.
+    PSNR is logged of `looked_at` held-out clips.
+    """
+
+    coarse: int = 1200
+    coarse_batch: int = 2
+    steps: int = 1400
+    whole: int = 150
     batch: int = 4
     side: int = 32
     rate: float = 2e-3
-    kl: float = 1e-4
-    pool: int = 120
+    grain: float = 0.05
+    figures: float = 4.0
+    pool: int = 3000
+    looked_at: int = 6
     seed: int = 1
 
-
-class ClipPool:
-    """Clips to crop from; one is drawn anew every few batches, so that the pool never grows old."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.next = seed * 1_000_000
-        self.served = 0
-        self.clips: list[NDArray[np.uint8]] = []
-        for _ in range(size):
-            self.clips.append(self._fresh())
-
-    def _fresh(self) -> NDArray[np.uint8]:
-        start = (self.next * 37) % 80
-        clip = world.draw(scenes.sample(self.next), 2 * FRAMES, start)
-        self.next += 1
-        return clip
-
-    def batch(
-        self, rng: np.random.Generator, size: int, frames: int, height: int, width: int
-    ) -> torch.Tensor:
-        """float32 [size, 3, frames, height, width] in -1..1."""
-        self.served += 1
-        if self.served % 6 == 0:
-            self.clips[int(rng.integers(len(self.clips)))] = self._fresh()
-        crops = []
-        for _ in range(size):
-            clip = self.clips[int(rng.integers(len(self.clips)))]
-            t = int(rng.integers(2 * FRAMES - frames + 1))
-            # The more colourful one of two places: figures fill little of most pictures.
-            places = [
-                (
-                    int(rng.integers(world.HEIGHT - height + 1)),
-                    int(rng.integers(world.WIDTH - width + 1)),
-                )
-                for _ in range(2)
-            ]
-            options = [clip[t : t + frames, y : y + height, x : x + width] for y, x in places]
-            crops.append(max(options, key=lambda crop: int(np.ptp(crop[0], axis=-1).sum())))
-        return to_model(np.stack(crops))
+    def longer(self, times: int) -> DecoderPlan:
+        """The same with so many times the steps."""
+        return replace(
+            self,
+            coarse=self.coarse * times,
+            steps=self.steps * times,
+            whole=self.whole * times,
+        )
 
 
-def to_model(clips: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [n, frames, h, w, 3] to float32 [n, 3, frames, h, w] in -1..1."""
-    return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float().div(127.5).sub(1)
+def train(
+    plan: DecoderPlan,
+    work: Path,
+    device: torch.device,
+    *,
+    pool: Pool | None = None,
+    stop_at: int | None = None,
+) -> Any:
+    """Train (or go on training) the decoder of `work`'s VAE; returns the VAE.
 
-
-def to_pixels(video: torch.Tensor) -> NDArray[np.uint8]:
-    """The way back, clamped."""
-    scaled = video.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return scaled.permute(0, 2, 3, 4, 1).contiguous().numpy()
-
-
-def train(plan: VaePlan, work: Path, *, stop_at: int | None = None) -> Any:
-    """Train (or go on training) in `work`; returns the VAE with its latent statistics set.
-
-    A run that is stopped goes on from its last checkpoint, but draws other clips than an
-    undisturbed one.
+    Step n is a function of the seed and n: a run that is stopped goes on exactly.
     """
-    vae = flatten(architecture.build(plan.seed).vae).train()
-    pool = ClipPool(plan.pool, plan.seed)
-    prepare(vae, plan.seed, to_model(np.stack([clip[:8] for clip in pool.clips])))
-    learning = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0)
-    first = restore(work / "vae.pt", vae, optimizer)
-    log = Log(work / "vae.csv", ("step", "loss", "l1", "kl", "psnr", "psnr_subject"))
-    rng = np.random.default_rng([plan.seed, first])
-    noise = torch.Generator().manual_seed(plan.seed * 7919 + first)
-    pool.next += 1000 * first
-    last = plan.steps if stop_at is None else stop_at
-    mean = [0.0, 0.0, 0.0]
+    vae = load(work, device)
+    pool = pool or Pool(plan.pool, plan.seed)
+    sketch, way = fast_encoder(vae)
+    latents = torch.cat(
+        [
+            encode_fast(sketch, way, pool.clips[i : i + 50]).cpu()
+            for i in range(0, len(pool.clips), 50)
+        ]
+    )
+    grain = plan.grain * latents.std(dim=(0, 2, 3, 4)).view(1, -1, 1, 1, 1)
+    painter = Painter(vae).train()
+    optimizer = torch.optim.AdamW(
+        painter.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0
+    )
+    first = restore(work / "decoder.pt", painter, optimizer)
+    log = Log(work / "decoder.csv", ("step", "loss", "psnr", "psnr_subject"))
+    losses: list[float] = []
+    total = plan.coarse + plan.steps
+    last = total if stop_at is None else stop_at
     for step in range(first, last):
-        if step >= plan.encoder:
-            vae.encoder.requires_grad_(False)
-            vae.quant_conv.requires_grad_(False)
+        rng = np.random.default_rng([plan.seed, 2, step])
+        coarse = step < plan.coarse
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * _schedule(step, plan.steps)
-        if step < plan.pictures:
-            clips = pool.batch(rng, 4 * plan.batch, 1, plan.side, plan.side)
-        elif step < plan.steps - plan.whole:
-            clips = pool.batch(rng, plan.batch, FRAMES, plan.side, plan.side)
-        else:
-            clips = pool.batch(rng, 1, FRAMES, world.HEIGHT, world.WIDTH)
-        loss, l1, kl = losses(vae, clips, noise, plan.kl)
+            group["lr"] = plan.rate * (
+                cosine(step, plan.coarse) if coarse else cosine(step - plan.coarse, plan.steps)
+            )
+        clips, codes = _crops(plan, step, pool, latents, rng)
+        noise = torch.from_numpy(rng.standard_normal(codes.shape, dtype=np.float32))
+        rebuilt = painter((codes + grain * noise).to(device), coarse=coarse)
+        wanted = to_model(clips).to(device)
+        count = importance(wanted, plan.figures)
+        if coarse:
+            rebuilt = _finer(rebuilt)
+        loss = ((rebuilt - wanted).square() * count).mean() / count.mean()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward([loss])
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
         optimizer.step()
-        mean = [
-            0.98 * a + 0.02 * float(b.detach()) for a, b in zip(mean, (loss, l1, kl), strict=True)
-        ]
-        if (step + 1) % 100 == 0 or step + 1 == last:
-            log.write(step + 1, *(f"{m:.5f}" for m in mean), *quality(vae, 6))
-            store(work / "vae.pt", step + 1, vae, optimizer)
+        losses.append(float(loss.detach()))
+        if (step + 1) % 200 == 0 or step + 1 == last:
+            seen = ("", "") if coarse else quality(vae, plan.looked_at)
+            log.write(step + 1, f"{np.mean(losses):.6f}", *seen)
+            losses.clear()
+            store(work / "decoder.pt", step + 1, painter, optimizer)
     return vae.eval()
 
 
+class Painter(nn.Module):
+    """The half of a VAE that this stage trains, and a head for its first half."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.post_quant_conv = vae.post_quant_conv
+        self.decoder = vae.decoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.head = nn.Conv3d(self.decoder.up_blocks[2].resnets[0].conv1.in_channels, 12, 1)
+        self.head.to(vae.post_quant_conv.weight.device)
+
+    def forward(self, latents: Tensor, *, coarse: bool = False) -> Tensor:
+        """Frames [n, 3, 4k - 3, 8h, 8w], not clamped, of latents [n, 16, k, h, w]; with `coarse`
+        what the first half makes of them, [n, 12, 4k - 3, 4h, 4w]."""
+        cache: list[Any] = [None] * 64
+        inner = self.post_quant_conv(latents)
+        chunks = []
+        for i in range(inner.shape[2]):
+            x, first = inner[:, :, i : i + 1], i == 0
+            if coarse:
+                chunks.append(self._half(x, cache, first))
+            else:
+                chunks.append(self.decoder(x, feat_cache=cache, feat_idx=[0], first_chunk=first))
+        return torch.cat(chunks, dim=2)
+
+    def _half(self, x: Tensor, cache: list[Any], first: bool) -> Tensor:
+        decoder, place = self.decoder, [1]
+        before = cache[0]
+        cache[0] = x if before is None else torch.cat([before[:, :, -1:], x], dim=2)
+        x = decoder.mid_block(decoder.conv_in(x, before), feat_cache=cache, feat_idx=place)
+        for block in decoder.up_blocks[:2]:
+            x = block(x, feat_cache=cache, feat_idx=place, first_chunk=first)
+        out: Tensor = self.head(x)
+        return out
+
+
+def _finer(coarse: Tensor) -> Tensor:
+    """[n, 12, t, h, w] to [n, 3, t, 2h, 2w]."""
+    frames = F.pixel_shuffle(coarse.transpose(1, 2).flatten(0, 1), 2)
+    return frames.reshape(len(coarse), -1, *frames.shape[1:]).transpose(1, 2)
+
+
+def load(work: Path, device: torch.device) -> Any:
+    """The VAE of a work folder as far as it is trained, with its fast kernels."""
+    vae = architecture.build(0).vae
+    if not restore(work / "vae.pt", vae):
+        raise FileNotFoundError(f"{work / 'vae.pt'} is missing; train the stage `code` first")
+    restore(work / "decoder.pt", Painter(vae))
+    return flatten(vae).eval().to(device)
+
+
+def _crops(
+    plan: DecoderPlan, step: int, pool: Pool, latents: Tensor, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Tensor]:
+    """Pixels uint8 [n, frames, h, w, 3] and their latents [n, 16, k, h / 8, w / 8]."""
+    size, high, wide = plan.batch, plan.side, plan.side
+    if step < plan.coarse:
+        size, high, wide = plan.coarse_batch, world.HEIGHT, world.WIDTH
+    elif step >= plan.coarse + plan.steps - plan.whole:
+        size, high, wide = max(1, plan.batch // 4), world.HEIGHT, world.WIDTH
+    pixels, codes = [], []
+    for _ in range(size):
+        which = int(rng.integers(len(pool.clips)))
+        clip = pool.clips[which]
+        # The more colourful one of two places: figures fill little of most pictures.
+        places = [
+            (
+                8 * int(rng.integers((world.HEIGHT - high) // 8 + 1)),
+                8 * int(rng.integers((world.WIDTH - wide) // 8 + 1)),
+            )
+            for _ in range(2)
+        ]
+        y, x = max(
+            places,
+            key=lambda at: int(
+                np.ptp(clip[0, at[0] : at[0] + high, at[1] : at[1] + wide], axis=-1).sum()
+            ),
+        )
+        pixels.append(clip[:, y : y + high, x : x + wide])
+        rows, columns = slice(y // 8, (y + high) // 8), slice(x // 8, (x + wide) // 8)
+        codes.append(latents[which, :, :, rows, columns])
+    return np.stack(pixels), torch.stack(codes)
+
+
 @torch.no_grad()
-def prepare(vae: Any, seed: int, clips: torch.Tensor) -> None:
-    """Set the encoder from clips and give the decoder start values that learn quickly.
+def start_decoder(vae: Any, seed: int) -> None:
+    """Start values that learn quickly.
 
     Convolutions keep the variance and look at the pixel and frame they stand for, residual branches
     start almost silent, frames are repeated.
     """
     source = torch.Generator().manual_seed(seed)
-    for module in vae.modules():
+    painter = Painter(vae)
+    for module in painter.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             inputs = module.weight.shape[1]
             normal = torch.randn(module.weight.shape, generator=source)
@@ -167,7 +230,7 @@ def prepare(vae: Any, seed: int, clips: torch.Tensor) -> None:
             module.weight.copy_(normal * centre / inputs**0.5)
             if module.bias is not None:
                 module.bias.zero_()
-    for module in vae.modules():
+    for module in painter.modules():
         if isinstance(module, WanResidualBlock):
             module.conv2.weight.mul_(0.1)
         elif isinstance(module, WanAttentionBlock):
@@ -176,36 +239,6 @@ def prepare(vae: Any, seed: int, clips: torch.Tensor) -> None:
             weight = module.time_conv.weight  # [2 * dim, dim, 3, 1, 1]
             weight.mul_(0.1)
             weight[:, :, -1, 0, 0] = torch.eye(weight.shape[1]).repeat(2, 1)
-    middle_block = {k: v.clone() for k, v in vae.encoder.mid_block.state_dict().items()}
-    fit_encoder(vae, clips)
-    # Silent, but able to learn: only what comes last in each branch stays at zero.
-    for name, value in vae.encoder.mid_block.state_dict().items():
-        if "conv2" not in name and "proj" not in name:
-            value.copy_(middle_block[name])
-    vae.quant_conv.bias[vae.config.z_dim :] = -6.0
-    for part in (vae.encoder.conv_in, vae.encoder.down_blocks):
-        part.requires_grad_(False)
-
-
-def losses(
-    vae: Any, clips: torch.Tensor, noise: torch.Generator, kl_weight: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The loss, its L1 part and the KL divergence per latent number."""
-    posterior = vae.encode(clips).latent_dist
-    eps = torch.randn(posterior.mean.shape, generator=noise)
-    rebuilt = vae.decode(posterior.mean + posterior.std * eps).sample
-    error = (rebuilt - clips) * _importance(clips)
-    l1 = error.abs().mean()
-    edges = (error[..., 1:] - error[..., :-1]).abs().mean()
-    edges = edges + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
-    return l1 + 0.5 * edges + kl_weight * kl, l1, kl
-
-
-def _importance(clips: torch.Tensor) -> torch.Tensor:
-    """[n, 1, frames, h, w]: more where saturated colours are near."""
-    vivid = (clips.amax(dim=1) - clips.amin(dim=1) > 1.0).float()
-    return 1 + 3 * F.max_pool2d(vivid, 5, stride=1, padding=2)[:, None]
 
 
 @torch.no_grad()
@@ -217,11 +250,12 @@ def quality(vae: Any, clips: int, frames: int = 17) -> tuple[str, str]:
         scene = scenes.sample(i, test=True)
         start = 8 * i
         clip = world.draw(scene, frames, start)
-        mean = vae.encode(to_model(clip[None])).latent_dist.mode()
+        device = vae.post_quant_conv.weight.device
+        mean = vae.encode(to_model(clip[None]).to(device)).latent_dist.mode()
         rebuilt = to_pixels(vae.decode(mean).sample)[0]
         whole.append(psnr(clip, rebuilt))
         boxes += [psnr(a, b) for a, b in _boxes(scene, start, clip, rebuilt)]
-    vae.train()
+    vae.decoder.train()
     return f"{np.mean(whole):.2f}", f"{np.mean(boxes):.2f}"
 
 
@@ -242,8 +276,3 @@ def _boxes(
             if bottom - top > 4 and right - left > 4:
                 pairs.append((clip[t, top:bottom, left:right], rebuilt[t, top:bottom, left:right]))
     return pairs
-
-
-def _schedule(step: int, steps: int) -> float:
-    warm = min(1.0, (step + 1) / 100)
-    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))

@@ -1,8 +1,8 @@
-"""The clips that the transformer is trained on: which windows of which scenes.
+"""What the transformer is trained on: which stretches of which scenes, and which windows of those.
 
-A window is what one segment sees: its first frame is a latent of its own, as in inference. There
-are fresh windows (a scene from its first frame), going ones (from the middle, to be continued from
-history) and turning ones (the action changes right after 17 frames of history).
+A stretch is drawn once. Of each, every window that begins at a multiple of four frames can be used,
+since a latent depends on its own frames only; a window's first frame is a latent of its own, as in
+inference. Some stretches turn: the action changes after 17 frames of some window's history.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ Kind = Literal["fresh", "going", "turn"]
 
 
 @dataclass(frozen=True)
-class Window:
-    """`frames` frames from `start` of the scene of `seed`; `said` is the frame whose action the
-    caption tells."""
+class Stretch:
+    """`frames` frames, 4k + 1, from `start` of the scene of `seed`."""
 
     seed: int
     kind: Kind
@@ -32,11 +31,14 @@ class Window:
     turn_at: int | None = None
 
     @property
-    def said(self) -> int:
-        return self.start if self.turn_at is None else self.turn_at
+    def turns_in(self) -> int | None:
+        """The latent whose window has the turn right after its history."""
+        if self.turn_at is None:
+            return None
+        return (self.turn_at - self.start - HISTORY_FRAMES) // 4
 
     def scene(self) -> world.Scene:
-        """The scene that the window is cut from."""
+        """The scene that it is cut from."""
         return scenes.sample(self.seed, turn_at=self.turn_at)
 
     def draw(self) -> NDArray[np.uint8]:
@@ -44,17 +46,35 @@ class Window:
         return world.draw(self.scene(), self.frames, self.start)
 
 
-def windows(count: int, seed: int, *, long_share: float = 0.2) -> Iterator[Window]:
-    """`count` windows of 49 frames, or of 97 for every fifth or so."""
-    rng = np.random.default_rng([seed, 5])
-    for i in range(count):
-        frames = 97 if rng.random() < long_share else 49
-        kind: Kind = ("fresh", "going", "turn")[int(rng.choice(3, p=[0.45, 0.33, 0.22]))]
-        number = seed * 10_000_000 + i
-        if kind == "fresh":
-            yield Window(number, kind, 0, frames)
-        elif kind == "going":
-            yield Window(number, kind, int(rng.integers(1, 160)), frames)
-        else:
-            turn = int(rng.integers(HISTORY_FRAMES, 120))
-            yield Window(number, kind, turn - HISTORY_FRAMES, frames, turn)
+@dataclass(frozen=True)
+class Portion:
+    """So many stretches of one length; `shard` of them in a file."""
+
+    name: str
+    count: int
+    frames: int
+    shard: int
+
+    def stretches(self, seed: int) -> Iterator[Stretch]:
+        """The portion's stretches; number n is the same however many there are."""
+        for i in range(self.count):
+            yield _stretch(seed * 10_000_000 + i, self.frames)
+
+
+STILLS: Final = Portion("still", 40_000, 1, 2000)
+SHORT: Final = Portion("short", 2000, 49, 50)
+LONG: Final = Portion("long", 500, 97, 25)
+PORTIONS: Final = (STILLS, SHORT, LONG)
+
+
+def _stretch(number: int, frames: int) -> Stretch:
+    rng = np.random.default_rng([number, 5, frames])
+    if frames == 1:
+        start = 0 if rng.random() < 0.5 else int(rng.integers(1, 150))
+        return Stretch(number * 100 + 1, "fresh" if start == 0 else "going", start, 1)
+    seed = number * 100 + frames
+    if rng.random() < 0.6:
+        return Stretch(seed, "fresh", 0, frames)
+    start = int(rng.integers(0, 100))
+    after = HISTORY_FRAMES + 4 * int(rng.integers(0, (frames - 1) // 4 - 6))
+    return Stretch(seed, "turn", start, frames, start + after)

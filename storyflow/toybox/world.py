@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storyflow.toybox.places import PANORAMA, Panorama, panorama
-from storyflow.toybox.shapes import SHAPES, coverage
+from storyflow.toybox.shapes import SHAPES, SOFT, coverage
 
 WIDTH: Final = 96
 HEIGHT: Final = 64
@@ -31,7 +31,14 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "purple": (142, 52, 220),
     "pink": (255, 66, 172),
 }
-OUTLINE: Final = (34, 28, 40)
+OUTLINE_SHADE: Final = 0.5
+"""How bright the outline is, compared with the colour that it runs around."""
+EYE, PUPIL, EYES_APART = 0.25, 0.15, 0.34
+"""In radii of the figure."""
+EYE_WHITE: Final = (250, 250, 250)
+EYE_DARK: Final = (34, 28, 40)
+VIEWS: Final = 32
+"""How many views each place has."""
 LIGHTS: Final = ("day", "dusk", "night")
 CAMERAS: Final = ("static", "pan left", "pan right", "tilt up", "tilt down", "zoom in", "zoom out")
 ACTIONS: Final = (
@@ -205,7 +212,7 @@ def _wrapped(value: NDArray[np.float64], length: int, radius: float) -> NDArray[
 
 def _backdrop(scene: Scene, where: Tracks, cut: slice) -> NDArray[np.float32]:
     """What the camera sees behind the figures, float32 [frames, 64, 96, 3] in 0..1."""
-    wide: Panorama = panorama(scene.place, scene.light, scene.seed)
+    wide: Panorama = panorama(scene.place, scene.light, scene.seed % VIEWS)
     pan, tilt, zoom = where.pan[cut], where.tilt[cut], where.zoom[cut]
     frames = len(pan)
     if scene.camera == "static":
@@ -218,27 +225,22 @@ def _backdrop(scene: Scene, where: Tracks, cut: slice) -> NDArray[np.float32]:
 
 
 def _seen(wide: Panorama, pan: float, tilt: float, zoom: float) -> NDArray[np.float32]:
-    scale, height = PANORAMA.scale, PANORAMA.height
-    half = WIDTH / 2 / zoom
-    start = (pan - half) % PANORAMA.width
-    across = _overlaps(start * scale, scale / zoom, WIDTH)
-    down = _overlaps((height / 2 + tilt - HEIGHT / 2 / zoom) * scale, scale / zoom, HEIGHT)
-    left, top = across[0], down[0]
-    columns = np.arange(left, left + across[1].shape[1]) % (PANORAMA.width * scale)
-    part = wide[top : top + down[1].shape[1]][:, columns]
-    rows = (down[1] @ part.reshape(part.shape[0], -1)).reshape(HEIGHT, -1, 3)
-    seen: NDArray[np.float32] = np.matmul(across[1], rows)
+    """One view of a panorama, interpolated between its pixels; `zoom` is 1 or more."""
+    across = (np.arange(WIDTH) + 0.5 - WIDTH / 2) / zoom + pan
+    down = (np.arange(HEIGHT) + 0.5 - HEIGHT / 2) / zoom + tilt + PANORAMA.height / 2
+    rows, low = _between(down)
+    picture = wide[rows] * (1 - low) + wide[rows + 1] * low
+    columns, right = _between(across)
+    right = right[:, 0]
+    seen: NDArray[np.float32] = picture[:, columns % PANORAMA.width] * (1 - right)
+    seen += picture[:, (columns + 1) % PANORAMA.width] * right
     return seen
 
 
-def _overlaps(start: float, step: float, count: int) -> tuple[int, NDArray[np.float32]]:
-    """Weights that average source pixels into `count` pixels of `step` source pixels each."""
-    low = start + step * np.arange(count)
-    first = int(np.floor(start))
-    cells = np.arange(int(np.ceil(start + step * count)) - first) + first
-    high = np.minimum(low[:, None] + step, cells[None] + 1)
-    weights = np.clip(high - np.maximum(low[:, None], cells[None]), 0, None) / step
-    return first, weights.astype(np.float32)
+def _between(at: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The pixel before each position, and how far it is to the next one, as [n, 1, 1]."""
+    first = np.floor(at - 0.5)
+    return first.astype(np.int64), (at - 0.5 - first).astype(np.float32)[:, None, None]
 
 
 def _figure(
@@ -249,40 +251,45 @@ def _figure(
     radius: NDArray[np.float64],
     speed: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
-    """Paint one figure into every frame of `picture`."""
+    """Paint one figure into every frame of `picture`, through a square that goes with it."""
     # Points of stars and corners of squares lie outside the circle of the radius.
-    reach = int(np.ceil(1.5 * float(radius.max()))) + 3
-    top, bottom = _range(y, reach, HEIGHT)
-    left, right = _range(x, reach, WIDTH)
-    if top >= bottom or left >= right:
-        return
-    part = picture[:, top:bottom, left:right]
-    px = (np.arange(left, right, dtype=np.float32) + 0.5)[None, None, :] - _column(x)
-    py = (np.arange(top, bottom, dtype=np.float32) + 0.5)[None, :, None] - _column(y)
-    r = _column(radius)
-    _blend(part, coverage(figure.shape, px, py, r, 0.8), OUTLINE)
-    _blend(part, coverage(figure.shape, px, py, r, -0.6), COLOURS[figure.colour])
-    look_x, look_y = (_column(np.clip(v * 0.35, -0.1, 0.1)) * r for v in speed)
+    reach = int(np.ceil(1.35 * float(radius.max()))) + 3
+    left, top = np.floor(x).astype(int) - reach, np.floor(y).astype(int) - reach
+    around = np.arange(2 * reach + 1)
+    px = (left[:, None] + around + 0.5 - x[:, None]).astype(np.float32)[:, None, :]
+    py = (top[:, None] + around + 0.5 - y[:, None]).astype(np.float32)[:, :, None]
+    r = radius.astype(np.float32)[:, None, None]
+    colour = COLOURS[figure.colour]
+    paint = np.zeros((*np.broadcast_shapes(px.shape, py.shape), 3), np.float32)
+    paint[:] = np.asarray(colour, np.float32) / 255 * OUTLINE_SHADE
+    _blend(paint, coverage(figure.shape, px, py, r, -0.9), colour)
+    look_x, look_y = (
+        np.clip(v * 0.4, -0.12, 0.12).astype(np.float32)[:, None, None] * r for v in speed
+    )
     height = SHAPES[figure.shape].eyes
-    for side in (-0.31, 0.31):
+    for side in (-EYES_APART, EYES_APART):
         ex, ey = px - side * r, py - height * r
-        _blend(part, _disc(ex, ey, 0.23 * r), (250, 250, 250))
-        _blend(part, _disc(ex - look_x, ey - look_y, 0.12 * r), OUTLINE)
-
-
-def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    return values.astype(np.float32)[:, None, None]
-
-
-def _range(middle: NDArray[np.float64], reach: int, limit: int) -> tuple[int, int]:
-    low, high = int(np.floor(middle.min())) - reach, int(np.ceil(middle.max())) + reach
-    return max(0, low), min(limit, high)
+        _blend(paint, _disc(ex, ey, EYE * r), EYE_WHITE)
+        _blend(paint, _disc(ex - look_x, ey - look_y, PUPIL * r), EYE_DARK)
+    cover = coverage(figure.shape, px, py, r, 0.7)[..., None]
+    for i in range(len(picture)):
+        rows = slice(max(0, top[i]), min(HEIGHT, top[i] + len(around)))
+        columns = slice(max(0, left[i]), min(WIDTH, left[i] + len(around)))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        inner = (
+            i,
+            slice(rows.start - top[i], rows.stop - top[i]),
+            slice(columns.start - left[i], columns.stop - left[i]),
+        )
+        part = picture[i, rows, columns]
+        part += cover[inner] * (paint[inner] - part)
 
 
 def _disc(
     x: NDArray[np.float32], y: NDArray[np.float32], radius: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    inside: NDArray[np.float32] = np.clip(0.5 + radius - np.sqrt(x * x + y * y), 0, 1)
+    inside: NDArray[np.float32] = np.clip(0.5 + (radius - np.sqrt(x * x + y * y)) / SOFT, 0, 1)
     return inside
 
 

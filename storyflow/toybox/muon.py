@@ -1,0 +1,59 @@
+"""Muon (Jordan et al. 2024): momentum whose matrices are made orthogonal before each step.
+
+Small transformers need about half the steps with it. `torch.optim.Muon` works in bfloat16, which
+CPUs without such units emulate; this one keeps float32 and takes all matrices of a shape at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the Newton-Schulz iteration."""
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices only. A step has the size that AdamW's would have at the same rate."""
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.95, decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Take a step along the gradients."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes[p.shape].append(p)
+            for shape, params in shapes.items():
+                updates = []
+                for p in params:
+                    assert p.grad is not None
+                    state = self.state[p]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(p)
+                    state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+                    updates.append(torch.lerp(p.grad, state["momentum"], group["momentum"]))
+                steps = orthogonal(torch.stack(updates)) * (0.2 * max(shape) ** 0.5 * group["lr"])
+                for p, update in zip(params, steps, strict=True):
+                    p.mul_(1 - group["lr"] * group["decay"]).sub_(update)
+
+
+def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
+    """The nearest half-orthogonal matrices, roughly, of [n, rows, columns]."""
+    a, b, c = QUINTIC
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(rounds):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    out: Tensor = x.mT if tall else x
+    return out
