@@ -8,64 +8,27 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.renderer import ForcingRenderer
-from storyflow.forcing.text import UMT5TextEncoder
-from storyflow.renderer import Given, History, SegmentSpec
-from storyflow.toybox import captions, measure, scenes, world
+from storyflow.forcing.loading import load_model
+from storyflow.forcing.vae import to_bytes
+from storyflow.toybox import captions, measure, scenes, vae_stage, world
 from storyflow.toybox.exam import Question, questions
+from storyflow.toybox.given_trials import both_ends, histories, starts
+from storyflow.toybox.studio import Studio
 
 Clip = NDArray[np.uint8]
-PARTS = ("measure", "films", "chains", "turns")
+PARTS = ("measure", "vae", "films", "chains", "turns", "starts", "ends", "histories")
 TURNED_WITHIN = 12
 """Frames after a beat's start by which a figure must have turned."""
-
-
-class _Frames:
-    """A sink that keeps the frames."""
-
-    def __init__(self) -> None:
-        self.chunks: list[Clip] = []
-
-    def frames(self, chunk: Clip) -> None:
-        self.chunks.append(chunk)
-
-    def latents(self, chunk: NDArray[np.float32]) -> None:
-        pass
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-
-class Studio:
-    """Renders chains of segments with one loaded model."""
-
-    def __init__(self, config: ForcingConfig) -> None:
-        self.config = config
-        self.text = UMT5TextEncoder(config)
-        self.renderer = ForcingRenderer(config)
-        self.negative = self.text.encode("")
-
-    def chain(self, prompts: list[str], seed: int) -> Clip:
-        """One segment per prompt, each continuing the last: uint8 [97 + 80k, 64, 96, 3]."""
-        film = np.zeros((0, world.HEIGHT, world.WIDTH, 3), np.uint8)
-        for number, prompt in enumerate(prompts):
-            overlap = self.config.overlap if number else 0
-            spec = SegmentSpec(
-                world.WIDTH, world.HEIGHT, self.config.window, overlap, seed + 7919 * number
-            )
-            given = Given(History(film[-overlap:].copy()) if number else None)
-            sink = _Frames()
-            self.renderer.render(spec, self.text.encode(prompt), self.negative, given, sink)
-            film = np.concatenate([film, *sink.chunks])
-        return film
 
 
 @dataclass(frozen=True)
@@ -105,6 +68,19 @@ def measured(count: int) -> Iterator[Answer]:
     for number in range(count):
         scene = scenes.sample(7_000_000 + number)
         yield mark(number, scene, "", world.draw(scene, 97))
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A clip that went through the VAE: PSNR in dB, and whether it still reads right."""
+
+    question: int
+    whole: float
+    subject: float
+    colour: bool
+    shape: bool
+    action: bool
+    camera: bool
 
 
 def films(studio: Studio, count: int) -> Iterator[Answer]:
@@ -190,6 +166,28 @@ def _going(scene: world.Scene, way: str) -> world.Scene:
     return world.Scene(scene.seed, (alone,), turn, scene.place, scene.light, "static", None)
 
 
+def rebuilt(config: ForcingConfig, count: int) -> Iterator[Rebuilt]:
+    """Held-out clips through the VAE and back, as the engine does it."""
+    vae = load_model(config).vae
+    for number in range(count):
+        scene = scenes.sample(number, test=True)
+        clip = world.draw(scene, 97)
+        with torch.inference_mode():
+            frames = [to_bytes(part) for part in vae.decode(vae.encode(clip))]
+        again = np.concatenate(frames)
+        boxes = [measure.psnr(a, b) for a, b in vae_stage.boxes(scene, 0, clip, again)]
+        said = mark(number, scene, "", again)
+        yield Rebuilt(
+            question=number,
+            whole=measure.psnr(clip, again),
+            subject=float(np.mean(boxes)),
+            colour=said.colour,
+            shape=said.shape,
+            action=said.action,
+            camera=said.camera,
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -203,26 +201,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--history-noise", type=int, default=20)
     parser.add_argument("--out", type=Path, help="a CSV file")
     given = parser.parse_args(arguments)
-    answers: Iterator[Answer] | Iterator[ChainAnswer] | Iterator[TurnAnswer]
+    config = ForcingConfig(
+        model=given.model,
+        dtype="float32",
+        steps=given.steps,
+        guidance=given.guidance,
+        shift=given.shift,
+        history_noise=given.history_noise,
+    )
+    _report([asdict(answer) for answer in _answers(given, config)], given.out)
+
+
+def _answers(given: argparse.Namespace, config: ForcingConfig) -> Iterator[Any]:
     if given.part == "measure":
-        answers = measured(given.count)
-    else:
-        config = ForcingConfig(
-            model=given.model,
-            dtype="float32",
-            steps=given.steps,
-            guidance=given.guidance,
-            shift=given.shift,
-            history_noise=given.history_noise,
-        )
-        studio = Studio(config)
-        if given.part == "films":
-            answers = films(studio, given.count)
-        elif given.part == "chains":
-            answers = chains(studio, given.count, given.segments)
-        else:
-            answers = turns(studio, given.count)
-    _report([asdict(answer) for answer in answers], given.out)
+        return measured(given.count)
+    if given.part == "vae":
+        return rebuilt(config, given.count)
+    studio = Studio(config)
+    if given.part == "chains":
+        return chains(studio, given.count, given.segments)
+    parts: dict[str, Callable[[Studio, int], Iterator[Any]]] = {
+        "films": films,
+        "turns": turns,
+        "starts": starts,
+        "ends": both_ends,
+        "histories": histories,
+    }
+    return parts[given.part](studio, given.count)
 
 
 def _report(rows: list[dict[str, object]], out: Path | None) -> None:

@@ -60,7 +60,7 @@ def read(clip: Clip) -> Reading:
     place, light = place_of(clip, labels)
     names = _present(labels)
     masks = [_held(labels == tuple(COLOURS).index(name)) for name in names]
-    tracks = [_track(mask) for mask in masks]
+    tracks = [track(mask) for mask in masks]
     figures = []
     for i, (name, mask) in enumerate(zip(names, masks, strict=True)):
         others = [track for j, track in enumerate(tracks) if j != i]
@@ -111,7 +111,7 @@ def _held(mask: Mask) -> Mask:
     return held
 
 
-def _track(mask: Mask) -> tuple[Numbers, Numbers, Numbers]:
+def track(mask: Mask) -> tuple[Numbers, Numbers, Numbers]:
     """Centre and area per frame; NaN where too little is seen."""
     area = mask.sum(axis=(1, 2)).astype(np.float64)
     seen = np.where(area > SMALLEST_AREA, area, np.nan)

@@ -106,7 +106,8 @@ class _Canvas:
 
 
 def _share(value: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.clip(value, 0, 1).astype(np.float32)
+    share: NDArray[np.float32] = np.clip(value, 0, 1).astype(np.float32)
+    return share
 
 
 @cache

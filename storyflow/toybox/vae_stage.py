@@ -245,7 +245,7 @@ def start_decoder(vae: Any, seed: int) -> None:
 def quality(vae: Any, clips: int, frames: int = 17) -> tuple[str, str]:
     """PSNR of rebuilt held-out clips: whole picture, and boxes around the subjects."""
     vae.eval()
-    whole, boxes = [], []
+    whole, subjects = [], []
     for i in range(clips):
         scene = scenes.sample(i, test=True)
         start = 8 * i
@@ -254,14 +254,16 @@ def quality(vae: Any, clips: int, frames: int = 17) -> tuple[str, str]:
         mean = vae.encode(to_model(clip[None]).to(device)).latent_dist.mode()
         rebuilt = to_pixels(vae.decode(mean).sample)[0]
         whole.append(psnr(clip, rebuilt))
-        boxes += [psnr(a, b) for a, b in _boxes(scene, start, clip, rebuilt)]
+        subjects += [psnr(a, b) for a, b in boxes(scene, start, clip, rebuilt)]
     vae.decoder.train()
-    return f"{np.mean(whole):.2f}", f"{np.mean(boxes):.2f}"
+    return f"{np.mean(whole):.2f}", f"{np.mean(subjects):.2f}"
 
 
-def _boxes(
+def boxes(
     scene: world.Scene, start: int, clip: NDArray[np.uint8], rebuilt: NDArray[np.uint8]
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """What is around the figures, in pairs, of every fourth frame of a clip that begins at `start`
+    and of what was rebuilt of it."""
     frames = len(clip)
     where = world.tracks(scene, start + frames)
     pairs = []
