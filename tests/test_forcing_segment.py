@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from live_bytes import LiveBytes
 from numpy.typing import NDArray
 
 from storyflow.errors import SegmentError
@@ -379,6 +378,8 @@ def test_what_the_sink_raises_ends_the_segment_at_once() -> None:
 
 
 def test_a_long_shot_holds_no_more_in_memory_than_a_short_one() -> None:
+    from live_bytes import LiveBytes  # not where this file is read in another process
+
     config = dataclasses.replace(CONFIG, overlap=5, steps=1, guidance=1.0)
     before = segment(window=9, config=config).history(5)
 
