@@ -225,7 +225,7 @@ def _stock_operations(pair: Pair) -> float:
 def shot_memory() -> Row:
     """A long shot must not take more than a short one."""
     pair = toybox_pair()
-    config = pair.config(steps=2, history="pixels", overlap=17, window=33)
+    config = pair.config(steps=2, history="pixels", overlap=9, window=33)
     model = Model(LeanTransformer(pair.transformer, Fraction(24)), quick_vae(pair))
     peaks = [_shot_peak(model, config, segments) for segments in (2, 10)]
     return Row(
