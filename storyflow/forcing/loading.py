@@ -94,11 +94,12 @@ def load_transformer(config: ForcingConfig, part: Part) -> LeanTransformer:
     def finish(name: str, stored: Tensor, final: torch.dtype) -> Mapping[str, Tensor]:
         if name not in loras.changes and name not in large:
             return {name: stored.to(device, final, copy=True)}
-        weight = loras.merged(name, stored.to(device).float())
+        weight = stored.to(device)
+        if name in loras.changes:
+            weight = loras.merged(name, weight.float())
         if kind == "none" or name not in large:
             return {name: weight.to(final, copy=True)}
-        # Rounded to the model's dtype first, so that a quantized model is the plain one quantized.
-        numbers, scale = quantized(weight.to(final).float(), kind, final)
+        numbers, scale = quantized(weight, kind, final)
         return {name: numbers, f"{name.removesuffix('weight')}scale": scale}
 
     away = config.offload == "blocks" and device.type != "cpu"

@@ -20,6 +20,8 @@ Kind = Literal["int8", "fp8"]
 
 _LARGEST = {"int8": 127.0, "fp8": 448.0}
 _STORED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+_AT_ONCE = {"cpu": 1 << 16}
+"""Numbers quantized at a time; elsewhere 1 << 24."""
 
 
 class QuantizedLinear(nn.Module):
@@ -40,15 +42,32 @@ class QuantizedLinear(nn.Module):
 
 
 def quantized(weight: Tensor, kind: Kind, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """One-byte numbers [out, in] and scales [out, 1] in `dtype` for a float32 weight [out, in]."""
-    largest = weight.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    """One-byte numbers [out, in] and scales [out, 1] in `dtype` for a weight [out, in].
+
+    The weight is taken as it is in `dtype`, so that a quantized model is the plain one quantized. A
+    few rows at a time: wide copies of a whole matrix, freed between what stays, would leave holes
+    as large as themselves in memory.
+    """
+    numbers = torch.empty(weight.shape, dtype=_STORED[kind], device=weight.device)
+    scale = torch.empty(len(weight), 1, dtype=dtype, device=weight.device)
+    count = max(1, _AT_ONCE.get(weight.device.type, 1 << 24) // weight.shape[1])
+    for rows in (slice(i, i + count) for i in range(0, len(weight), count)):
+        scale[rows] = _quantize_rows(weight[rows].to(dtype).float(), kind, numbers[rows], dtype)
+    return numbers, scale
+
+
+def _quantize_rows(rows: Tensor, kind: Kind, numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Fill `numbers` and give the scales."""
+    most = _LARGEST[kind]
+    largest = rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    scale = (largest / most).to(dtype)
     # Never below the true scale, so that the largest weight still fits.
-    scale = (largest / _LARGEST[kind]).to(dtype)
-    scale = torch.where(scale.float() * _LARGEST[kind] < largest, _next(scale), scale)
-    scaled = weight / scale.float()
+    scale = torch.where(scale.float() * most < largest, _next(scale), scale)
+    scaled = rows / scale.float()
     if kind == "int8":
         scaled = scaled.round()
-    return scaled.clamp(-_LARGEST[kind], _LARGEST[kind]).to(_STORED[kind]), scale
+    numbers.copy_(scaled.clamp(-most, most))
+    return scale
 
 
 def make_ready(module: Any, kind: Kind) -> frozenset[str]:
@@ -64,7 +83,7 @@ def quantize_block(block: Any, kind: Kind) -> None:
     """Quantize the linear layers of a block that has its weights already."""
     for name, layer in _replaced(block, kind):
         own = block.get_submodule(name)
-        own.weight, own.scale = quantized(layer.weight.float(), kind, layer.weight.dtype)
+        own.weight, own.scale = quantized(layer.weight, kind, layer.weight.dtype)
 
 
 def _replaced(block: Any, kind: Kind) -> list[tuple[str, nn.Linear]]:
