@@ -124,9 +124,11 @@ def test_frames_that_every_block_sees_may_stand_anywhere() -> None:
     assert not any(torch.equal(got[:, :, f], other[:, :, f]) for f in range(FRAMES))
 
 
-@pytest.mark.parametrize("info", [False, True])
-def test_a_level_per_frame_equals_the_stock_model(info: bool) -> None:
-    model = stock(inject_sample_info=info)
+@pytest.mark.parametrize(
+    ("info", "head"), [(False, 12), (True, 12), (True, 16), (True, 32), (True, 80)]
+)
+def test_a_level_per_frame_equals_the_stock_model(info: bool, head: int) -> None:
+    model = stock(inject_sample_info=info, attention_head_dim=head)
     latents, text = drawn(1, 16, FRAMES, HIGH, WIDE), drawn(1, 512, TEXT_DIM, seed=1)
     for fps in (16, 24):
         lean = LeanTransformer(model, Fraction(fps))

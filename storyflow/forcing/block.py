@@ -19,6 +19,10 @@ from torch import Tensor
 Modulation = tuple[Tensor, ...]
 """Shift, scale and gate of self-attention, then of the feed-forward layers: six of [1, f, 1, d]."""
 
+Rotary = tuple[Tensor, ...]
+"""Cosines and sines of the positions' angles, each [1, n, 1, head dim / 2]; or both as one complex
+tensor."""
+
 Reach = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 """For block-causal attention: latent frames that ask, and latent frames that they see."""
 
@@ -33,14 +37,13 @@ def attend_to_frames(
     block: Any,
     hidden: Tensor,
     modulation: Modulation,
-    rotary: tuple[Tensor, Tensor],
+    rotary: Rotary,
     kernel: str = "native",
     reach: Reach | None = None,
 ) -> Tensor:
     """Self-attention over all tokens of `hidden` [b, n, d].
 
-    `rotary` holds cosines and sines [1, n, 1, head dim], `kernel` is what diffusers' dispatch calls
-    the kernel of attention.
+    `rotary` is from `rotary_of`, `kernel` what diffusers' dispatch calls the kernel of attention.
     """
     shift, scale, gate, *_ = modulation
     normed = modulate(block.norm1(hidden.float()), shift, scale).to(hidden.dtype)
@@ -63,6 +66,17 @@ def attend_to_prompt(
     hidden = _read(block, hidden, text, kernel).add_(hidden)
     normed = modulate(block.norm3(hidden.float()), shift, scale).to(hidden.dtype)
     return _add_gated(hidden, _feed(block.ffn, normed), gate)
+
+
+def rotary_of(cosines: Tensor, sines: Tensor, *, plain: bool) -> Rotary:
+    """What the blocks need of the stock model's cosines and sines [1, n, 1, head dim].
+
+    On a CPU in float32 one complex product is 6 to 40 times as fast as the same four products, and
+    has the same bits where pairs fill whole vectors. `plain` keeps to the four.
+    """
+    cos, sin = cosines[..., 0::2].contiguous(), sines[..., 1::2].contiguous()
+    whole = cos.shape[-1] % 8 == 0 and cos.device.type == "cpu"
+    return (torch.complex(cos, sin),) if whole and not plain else (cos, sin)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -90,7 +104,8 @@ def _read(block: Any, hidden: Tensor, text: Sequence[Tensor], kernel: str) -> Te
     """What cross-attention makes of the prompt for every token."""
     attention = block.attn2
     normed = block.norm2(hidden.float()).to(hidden.dtype)
-    query = attention.norm_q(attention.to_q(normed)).unflatten(2, (attention.heads, -1))
+    query = _normed(attention.norm_q, attention.to_q(normed))
+    query = query.view(*query.shape[:2], attention.heads, -1)
     attended = _attend(query, text[0], text[1], kernel)
     if len(text) == 4:
         attended = attended + _attend(query, text[2], text[3], kernel)
@@ -107,12 +122,12 @@ def _feed(layers: Any, x: Tensor) -> Tensor:
 
 
 def _look_around(
-    attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor], kernel: str, reach: Reach | None
+    attention: Any, x: Tensor, rotary: Rotary, kernel: str, reach: Reach | None
 ) -> Tensor:
-    split = (attention.heads, -1)
-    query = _rotate(attention.norm_q(attention.to_q(x)).unflatten(2, split), *rotary)
-    key = _rotate(attention.norm_k(attention.to_k(x)).unflatten(2, split), *rotary)
-    value = attention.to_v(x).unflatten(2, split)
+    split = (*x.shape[:2], attention.heads, -1)
+    query = _rotate(_normed(attention.norm_q, attention.to_q(x)).view(split), rotary)
+    key = _rotate(_normed(attention.norm_k, attention.to_k(x)).view(split), rotary)
+    value = attention.to_v(x).view(split)
     if reach is None:
         attended = _attend(query, key, value, kernel)
     else:
@@ -152,10 +167,21 @@ def _frames(x: Tensor, chosen: tuple[int, ...]) -> Tensor:
     return x[:, list(chosen)].flatten(1, 2)
 
 
-def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary position embedding of x [b, n, heads, head dim], pair by pair."""
-    first, second = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
-    cos, sin = cosines[..., 0::2], sines[..., 1::2]
+def _normed(norm: Any, x: Tensor) -> Tensor:
+    """`norm(x)` for an RMSNorm, written over x where torch has no kernel of its own for it."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+        result: Tensor = norm(x)
+        return result
+    return x.mul_(torch.rsqrt(x.square().mean(-1, keepdim=True).add_(norm.eps))).mul_(norm.weight)
+
+
+def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Rotary position embedding of x [b, n, heads, head dim], pair by pair; may write over x."""
+    pairs = x.view(*x.shape[:-1], -1, 2)
+    if len(rotary) == 1:
+        torch.view_as_complex(pairs).mul_(rotary[0])
+        return x
+    (first, second), (cos, sin) = pairs.unbind(-1), rotary
     out = torch.empty_like(x)
     out[..., 0::2] = (first * cos).sub_(second * sin)
     out[..., 1::2] = (first * sin).add_(second * cos)

@@ -26,11 +26,13 @@ import torch
 from torch import Tensor
 
 from storyflow.forcing.block import (
+    Rotary,
     attend_to_frames,
     attend_to_prompt,
     modulate,
     modulation_of,
     reach_of,
+    rotary_of,
 )
 
 COMPILED_SHAPES = 64
@@ -87,7 +89,8 @@ class LeanTransformer:
         self._blocks = model.blocks if blocks is None else blocks
         self._kernel = kernel
         self._fuse = fuse_guidance
-        self._rotary: tuple[tuple[int, ...], tuple[Tensor, Tensor]] | None = None
+        self._rotary: tuple[tuple[int, ...], Rotary] | None = None
+        self._compiled = compiler is not None
         self._attend_to_frames = attend_to_frames
         self._attend_to_prompt = attend_to_prompt
         if compiler is not None:
@@ -222,10 +225,11 @@ class LeanTransformer:
             blocks = blocks + rate.unflatten(1, (6, -1))
         return _Time(blocks, end)
 
-    def _positions(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def _positions(self, latents: Tensor) -> Rotary:
         shape = tuple(latents.shape)
         if self._rotary is None or self._rotary[0] != shape:
-            self._rotary = shape, self._model.rope(latents)
+            plain = self._compiled or latents.dtype != torch.float32
+            self._rotary = shape, rotary_of(*self._model.rope(latents), plain=plain)
         return self._rotary[1]
 
     def _to_latents(self, x: Tensor, end: Tensor, shape: torch.Size) -> Tensor:
