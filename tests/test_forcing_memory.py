@@ -3,6 +3,7 @@ device, and at a middle size for real, on the CPU."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -20,6 +21,8 @@ from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.lattice import TransformerShape, latent_frames
 from storyflow.forcing.memory import CARDS, fit, predict
 from storyflow.forcing.noise import SeededNoise
+from storyflow.forcing.offload import ParkedBlocks
+from storyflow.forcing.quantize import quantize_block
 from storyflow.forcing.segment import Model, denoise, render_segment
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
@@ -85,7 +88,7 @@ def transformer_of(
 
 
 def bytes_of(module: torch.nn.Module) -> int:
-    return sum(p.nbytes for p in module.parameters())
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 def near(predicted: int, measured: int) -> bool:
@@ -97,11 +100,11 @@ def denoised(
 ) -> LiveBytes:
     """The peak of denoising one window, two blocks deep: a block's tensors don't add up."""
     dtype = getattr(torch, config.dtype)
-    lean = LeanTransformer(
-        transformer_of(shape, dtype, device, 2),
-        Fraction(24),
-        fuse_guidance=config.fuse_guidance,
-    )
+    model = transformer_of(shape, dtype, device, 2)
+    if config.quantize != "none":
+        for block in model.blocks:
+            quantize_block(block, config.quantize)
+    lean = LeanTransformer(model, Fraction(24), fuse_guidance=config.fuse_guidance)
     frames, h, w = latent_frames(window), size.height // 8, size.width // 8
 
     class Noise(SeededNoise):
@@ -128,6 +131,7 @@ def denoised(
         (SMALL, P540, 97, {"guidance": 1.0}),
         (LARGE, P540, 97, {}),
         (LARGE, P540, 97, {"fuse_guidance": True}),
+        (LARGE, P540, 97, {"quantize": "fp8"}),
         (LARGE, P720, 121, {}),
         (LARGE, P720, 57, {"dtype": "float32", "guidance": 1.0}),
     ],
@@ -149,6 +153,29 @@ def test_weights_take_what_was_predicted(shape: TransformerShape, layers: int, d
     model = transformer_of(shape, getattr(torch, dtype), "meta")
     predicted = predict(shape, 97, P540, settings(dtype=dtype)).transformer_weights
     assert abs(predicted - bytes_of(model)) < 0.001 * bytes_of(model)
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_quantized_weights_take_what_was_predicted(kind: Any) -> None:
+    model = transformer_of(LARGE, torch.bfloat16, "meta")
+    for block in model.blocks:
+        quantize_block(block, kind)
+    predicted = predict(LARGE, 97, P540, settings(quantize=kind)).transformer_weights
+    assert abs(predicted - bytes_of(model)) < 0.001 * bytes_of(model)
+
+
+def test_parked_blocks_take_the_room_of_two() -> None:
+    model = transformer_of(MIDDLE, torch.bfloat16, "cpu")
+    parked = ParkedBlocks(copy.deepcopy(model.blocks[0]).to("meta"), torch.device("cpu"))
+    for number, block in enumerate(model.blocks):
+        parked.park(number, block.state_dict())
+    with LiveBytes("cpu") as live:
+        assert len(list(parked)) == MIDDLE.layers
+    whole = predict(MIDDLE, 37, TINY, settings())
+    offloaded = predict(MIDDLE, 37, TINY, settings(offload="blocks"))
+    waiting = whole.transformer_weights - offloaded.transformer_weights
+    assert offloaded.host == MIDDLE.layers * waiting  # of three blocks one is not on the device
+    assert near(2 * waiting, live.peak)
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(P540, torch.float32), (P720, torch.bfloat16)])

@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from figures import Row, machine, write_json
+from figures import PATIENCE, Row, machine, write_json
 from forcing_cpu import CPU_ROWS
 from forcing_gpu import GPU_ROWS
 
@@ -27,11 +27,13 @@ def main() -> None:
     parser.add_argument("--rows", help=f"of {', '.join([*CPU_ROWS, *GPU_ROWS])}")
     parser.add_argument("--gpu", action="store_true", help="the rows that need a GPU")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU rows")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of the CPU rows")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--minutes", type=float, default=8.5, help="start no row after these")
     given = parser.parse_args()
 
     torch.set_num_threads(given.threads)
+    PATIENCE.rounds = given.rounds
     every = {**CPU_ROWS, **GPU_ROWS}
     names = given.rows.split(",") if given.rows else list(GPU_ROWS if given.gpu else CPU_ROWS)
     if unknown := [name for name in names if name not in every]:

@@ -40,6 +40,16 @@ class Row:
         return "\n".join([f"{self.name}: {self.about}", *map(str, self.figures)])
 
 
+@dataclass
+class Patience:
+    """How many timed rounds CPU rows take; the command line may change it."""
+
+    rounds: int = 5
+
+
+PATIENCE = Patience()
+
+
 def interleaved(
     parts: Sequence[tuple[str, Callable[[], Any]]], rounds: int
 ) -> tuple[dict[str, float], dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import Figure, Row, interleaved
+from figures import PATIENCE, Figure, Row, interleaved
 from forcing_pairs import (
     LARGE,
     MIDDLE,
@@ -50,14 +50,14 @@ def cpu_toybox() -> Row:
             ("shipped", lambda: pair.ours(config, vae=quick)),
             ("fused", lambda: pair.ours(config, fused, vae=quick)),
         ],
-        rounds=5,
+        rounds=PATIENCE.rounds,
     )
     latents = distance(pair.ours(config), pair.stock(config))
     frames = distance(made["shipped"], made["stock"])
     stock = seconds["stock"]
     return Row(
         "cpu-toybox",
-        "97 frames of 96x64, 20 steps, guidance, decoded; medians of 5",
+        f"97 frames of 96x64, 20 steps, guidance, decoded; medians of {PATIENCE.rounds}",
         (
             Figure("stock", stock, "s"),
             Figure("storyflow as it ships (rounding: VAE kernels)", seconds["shipped"], "s"),
@@ -81,14 +81,14 @@ def cpu_middle() -> Row:
             ("ours", lambda: pair.ours(config)),
             ("fused", lambda: pair.ours(config, fused)),
         ],
-        rounds=3,
+        rounds=PATIENCE.rounds,
     )
     largest = distance(made["ours"], made["stock"])[0]
     products, attention = _shares(pair)
     return Row(
         "cpu-middle",
         "20 M random weights, 33 frames of 320x192 (2,160 tokens), 3 steps, guidance, latents; "
-        "medians of 3",
+        f"medians of {PATIENCE.rounds}",
         (
             Figure("stock", seconds["stock"], "s"),
             Figure("storyflow", seconds["ours"], "s"),
