@@ -175,5 +175,6 @@ def _pinned(size: int, device: torch.device) -> Tensor:
     if device.type == "cuda":
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         if int(runtime.cudaHostRegister(slab.data_ptr(), size, 0)) == 0:
-            weakref.finalize(slab, runtime.cudaHostUnregister, slab.data_ptr())
+            undo = weakref.finalize(slab, runtime.cudaHostUnregister, slab.data_ptr())
+            undo.atexit = False  # by then the driver may be gone
     return slab
