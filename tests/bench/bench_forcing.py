@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU rows")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of the CPU rows")
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    parser.add_argument("--minutes", type=float, default=8.5, help="start no row after these")
+    parser.add_argument("--minutes", type=float, default=7.5, help="start no row after these")
     given = parser.parse_args()
 
     torch.set_num_threads(given.threads)

@@ -87,7 +87,7 @@ def cpu_middle() -> Row:
     products, attention = _shares(pair)
     return Row(
         "cpu-middle",
-        "20 M random weights, 33 frames of 320x192 (2,160 tokens), 3 steps, guidance, latents; "
+        "28 M random weights, 33 frames of 320x192 (2,160 tokens), 3 steps, guidance, latents; "
         f"medians of {PATIENCE.rounds}",
         (
             Figure("stock", seconds["stock"], "s"),
@@ -292,7 +292,7 @@ def cpu_rounding() -> Row:
         figures.append(Figure(f"{name} / stock", value / stock, "", "<= 1.1"))
     return Row(
         "cpu-rounding",
-        "20 M random weights, 33 frames of 160x96, 6 steps; root mean square of the difference",
+        "28 M random weights, 33 frames of 160x96, 6 steps; root mean square of the difference",
         tuple(figures),
     )
 

@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_iter
 class LiveBytes(TorchDispatchMode):
     """`now` and `peak` in bytes, `operations` counted; `at_peak` names the operation there.
 
-    `ignore` are names of operations that are not counted as operations.
+    With `device` (`cpu`, `cuda`, `meta`) only tensors there count as bytes.
     """
 
     def __init__(self, device: str | None = None) -> None:
