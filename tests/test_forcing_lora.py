@@ -311,3 +311,28 @@ def test_identities_follow_content_and_scale(
     assert identities(config(Lora("a/b", "c.safetensors", "v1"))) == (
         "lora a/b/c.safetensors@v1 x 1.0"
     )
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "wan"])
+def test_what_is_fused_is_what_diffusers_fuses(layout: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    from diffusers import SkyReelsV2Pipeline, SkyReelsV2Transformer3DModel
+
+    file = diffusers_file(tmp_path / "style.safetensors")
+    if layout == "wan":
+        tensors = {}
+        for i, (module, name) in enumerate(WAN.items()):
+            down, up = matrices(module, 2 * i)
+            tensors[f"diffusion_model.{name}.lora_A.weight"] = down
+            tensors[f"diffusion_model.{name}.lora_B.weight"] = up
+        save_file(tensors, file)
+    model = SkyReelsV2Transformer3DModel.from_pretrained(tiny_models.folder() / "transformer")
+    stock = SkyReelsV2Pipeline(None, None, model, tiny_models.components().vae, None)
+    stock.load_lora_weights(str(tmp_path), weight_name=file.name, adapter_name="style")
+    stock.set_adapters(["style"], [0.7])
+    stock.fuse_lora(components=["transformer"], lora_scale=1.0)
+    stock.unload_lora_weights()
+    merged, fused = loaded(Lora(str(file), scale=0.7)), model.state_dict()
+    assert fused.keys() == merged.keys()
+    assert all(torch.allclose(merged[name], fused[name], atol=1e-6) for name in fused)
+    assert not torch.equal(fused["proj_out.weight"], parameters()["proj_out.weight"])
