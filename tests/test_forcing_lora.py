@@ -315,7 +315,6 @@ def test_identities_follow_content_and_scale(
 
 @pytest.mark.parametrize("layout", ["diffusers", "wan"])
 def test_what_is_fused_is_what_diffusers_fuses(layout: str, tmp_path: Path) -> None:
-    pytest.importorskip("peft")
     from diffusers import SkyReelsV2Pipeline, SkyReelsV2Transformer3DModel
 
     file = diffusers_file(tmp_path / "style.safetensors")
