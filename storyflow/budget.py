@@ -1,0 +1,85 @@
+"""What a run may use: GPU-hours, money and GPUs at once, as the user limited them.
+
+    budget = Budget(gpu_hours=20, money=50, price=2.5)
+    budget.refuse(estimate)                 # before anything is rendered
+    budget.allows(used + reserved + next)   # before each segment is dispatched
+
+All amounts are GPU-seconds: seconds that a worker is held, times the accelerators that it holds;
+a worker without accelerators counts as one. Loading and failed attempts are used time too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from storyflow.errors import BudgetError, InputError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of one run; None is no limit.
+
+    `price` is money per GPU-hour, in `currency`; `gpus` are accelerators (workers, where there are
+    none) at the same time. Raises InputError for a limit that isn't a number from 0 on, or for a
+    limit on money without a price.
+    """
+
+    gpu_hours: float | None = None
+    money: float | None = None
+    gpus: int | None = None
+    price: float | None = None
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        named = {"--max-gpu-hours": self.gpu_hours, "--max-cost": self.money, "price": self.price}
+        for name, value in named.items():
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name} is {value}", cure="give a number from 0 on")
+        if self.gpus is not None and self.gpus < 1:
+            raise InputError(f"--max-gpus is {self.gpus}", cure="give 1 or more")
+        if self.money is not None and self.price is None:
+            raise InputError(
+                f"--max-cost {self.money:g} can't be held without a price",
+                cure="give the cluster file the price of a GPU-hour, as 'price:'",
+            )
+
+    @property
+    def seconds(self) -> float:
+        """GPU-seconds that the limits on time and money leave together; infinite without any."""
+        hours = self._hours
+        if self.money is not None and self.price:
+            hours = min(hours, self.money / self.price)
+        return hours * 3600
+
+    def allows(self, gpu_seconds: float) -> bool:
+        """Whether so much may be used in all."""
+        return gpu_seconds <= self.seconds
+
+    def cost(self, gpu_seconds: float) -> float | None:
+        """Money for so much; None without a price."""
+        return None if self.price is None else self.price * gpu_seconds / 3600
+
+    def refuse(self, gpu_seconds: float, what: str = "the plan") -> None:
+        """Raise BudgetError where `what` needs more than the limits allow."""
+        if not self.allows(gpu_seconds):
+            raise BudgetError(
+                f"{what} needs {self._amounts(gpu_seconds)}, more than the limit of {self._limit}",
+                cure="raise the limit, or render fewer shots with --shots",
+            )
+
+    @property
+    def _hours(self) -> float:
+        return math.inf if self.gpu_hours is None else self.gpu_hours
+
+    @property
+    def _limit(self) -> str:
+        by_money = self.money is not None and self.seconds < self._hours * 3600
+        if by_money or self.gpu_hours is None:
+            return f"{self.money:.2f} {self.currency}"
+        return f"{self.gpu_hours:.4g} GPU-hours"
+
+    def _amounts(self, gpu_seconds: float) -> str:
+        cost = self.cost(gpu_seconds)
+        hours = f"{gpu_seconds / 3600:.4g} GPU-hours"
+        return hours if cost is None else f"{hours} ({cost:.2f} {self.currency})"
