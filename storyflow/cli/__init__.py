@@ -1,0 +1,9 @@
+"""The command line: each verb is one public function of `storyflow`, and prints what it returns.
+
+`app` is the frame; every other module here adds the commands of one subject to it.
+"""
+
+from storyflow.cli import plan, render, storyboards, takes
+from storyflow.cli.app import app, main
+
+__all__ = ["app", "main", "plan", "render", "storyboards", "takes"]

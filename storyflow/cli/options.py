@@ -1,0 +1,31 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StoryboardFile = Annotated[Path, typer.Argument(metavar="FILE", help="The storyboard.")]
+Pipeline = Annotated[
+    str, typer.Option("--pipeline", "-p", help="Pipeline profile: a shipped name or a file.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a profile field: forcing.steps=20.")
+]
+ClusterName = Annotated[str, typer.Option("--cluster", help="Cluster file: a name or a file.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the film [renders/STORYBOARD].")
+]
+StoreFolder = Annotated[
+    Path | None, typer.Option("--store", help="Folder of finished segments [the cluster file's].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="local, auto, ray://HOST, or in-process.")
+]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Let references leave the storyboard's folder.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", help="Number of render workers.")]

@@ -1,0 +1,109 @@
+"""Commands that render and cut."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from storyflow.cli.app import app
+from storyflow.cli.options import (
+    Address,
+    AllowOutside,
+    ClusterName,
+    Out,
+    Pipeline,
+    Settings,
+    StoreFolder,
+    StoryboardFile,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from storyflow.run import Run
+
+
+@app.command()
+def render(
+    file: StoryboardFile,
+    pipeline: Pipeline = "toybox",
+    out: Out = None,
+    store: StoreFolder = None,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+    shots: Annotated[
+        str | None,
+        typer.Option("--shots", help="Render only these and what they continue: 1C,2A."),
+    ] = None,
+    address: Address = None,
+    workers: Workers = None,
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Render a storyboard to a film; what is already rendered is not rendered again."""
+    import storyflow
+
+    run = storyflow.start(
+        file,
+        pipeline=pipeline,
+        out=out,
+        store=store,
+        cluster=cluster,
+        settings=settings or (),
+        shots=[s.strip() for s in shots.split(",")] if shots is not None else None,
+        address=address,
+        workers=workers,
+        allow_outside=allow_outside,
+    )
+    follow(run)
+
+
+@app.command()
+def cut(
+    file: StoryboardFile,
+    pipeline: Pipeline = "toybox",
+    out: Out = None,
+    store: StoreFolder = None,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+) -> None:
+    """Cut the film again from what is rendered; renders nothing."""
+    import storyflow
+
+    run = storyflow.start(
+        file,
+        pipeline=pipeline,
+        out=out,
+        store=store,
+        cluster=cluster,
+        settings=settings or (),
+        shots=(),
+    )
+    follow(run)
+
+
+def follow(run: Run) -> NoReturn:
+    """Watch a run to its end and leave with its exit code."""
+    from rich.console import Console
+
+    from storyflow.live import summary, watch
+
+    code: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        code.append(128 + number)
+        run.cancel()
+
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    console = Console()
+    try:
+        watch(run.events(), console)
+        result = run.result()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    for line in summary(result):
+        console.print(line, highlight=False, soft_wrap=True)
+    raise typer.Exit(code[0] if code and not result.complete else result.exit_code)

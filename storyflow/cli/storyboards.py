@@ -1,0 +1,84 @@
+"""Commands that read storyboards and what ships with storyflow; none renders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from storyflow.cli.app import app, print_json
+from storyflow.cli.options import AllowOutside, AsJson, Pipeline, StoryboardFile
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Storyboards.")],
+    pipeline: Pipeline = "toybox",
+    as_json: AsJson = False,
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Check storyboards: every error at once, with its line and its cure."""
+    import storyflow
+
+    # `storyboards/*.yaml` names the locks too, which lie beside the storyboards.
+    files = [f for f in files if not f.name.endswith(".lock.yaml")] or files
+    options: storyflow.api.Options = {"pipeline": pipeline, "allow_outside": allow_outside}
+    found = [p for file in files for p in storyflow.check(file, **options)]
+    errors = [p for p in found if p.level == "error"]
+    if as_json:
+        from dataclasses import asdict
+
+        print_json([asdict(p) for p in found])
+    else:
+        for problem in found:
+            sign = "" if problem.level == "error" else "notice: "
+            print(f"{sign}{problem}", file=sys.stderr if problem.level == "error" else sys.stdout)
+        if not errors:
+            print(f"{len(files)} storyboard{'s' if len(files) > 1 else ''} checked, no errors")
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command()
+def show(
+    file: StoryboardFile,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With all defaults applied.")
+    ] = False,
+) -> None:
+    """Print a storyboard as storyflow reads it."""
+    import storyflow
+
+    print(storyflow.show(file, resolved=resolved), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the storyboard's JSON Schema, for completion in an editor."""
+    import storyflow
+
+    print_json(storyflow.schema())
+
+
+@app.command()
+def ids(file: StoryboardFile) -> None:
+    """Write the ids of shots that have none into the file; comments stay."""
+    import storyflow
+
+    written = storyflow.write_ids(file)
+    print(f"{file}: wrote {', '.join(written)}" if written else f"{file}: every shot has an id")
+
+
+@app.command(name="pipelines")
+def pipelines_(as_json: AsJson = False) -> None:
+    """List the pipeline profiles that ship with storyflow."""
+    from storyflow.pipeline import load_profile
+    from storyflow.settings import names
+
+    rows = {name: load_profile(name)[1].about for name in names("pipelines")}
+    if as_json:
+        print_json(rows)
+        return
+    for name, about in rows.items():
+        print(f"{name:30} {about}")
