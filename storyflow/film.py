@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from storyflow.claim import claimed
@@ -25,6 +26,7 @@ from storyflow.planning.estimate import predict
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
 from storyflow.renderer import ModelKind
+from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
 from storyflow.store.folder import Store
 from storyflow.storyboard.model import Film
@@ -90,8 +92,9 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
         write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
         missing = _missing(plan, artifacts, report)
         emit(CutStarted(plan.frames, tuple(missing)))
-        film = await asyncio.to_thread(
-            cut_film, plan, artifacts, store, order.folder, order.profile.deliver, missing
+        deliver = order.profile.deliver
+        film = await stoppable(
+            partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
         )
         reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
         manifest = make_manifest(plan, artifacts, reused, report.failures, film)

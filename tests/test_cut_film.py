@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.masters import master
-from storyflow.errors import CutError, DamagedError, StoreError
+from storyflow.errors import Cancelled, CutError, DamagedError, StoreError
 from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import Plan
 from storyflow.store.artifacts import Artifact
@@ -273,6 +273,26 @@ except CutError as error:
     assert "film.mp4: a file grew past the allowed size" in done.stdout, done.stderr
     assert (film.folder / "film.mp4").read_bytes() == before
     assert {p.name for p in film.folder.iterdir()} == {"film.mp4", "shots"}
+
+
+@pytest.mark.parametrize("frames", [0, 20, 60], ids=["first master", "last master", "film"])
+def test_a_cut_that_is_stopped_leaves_what_was_there(film: Film, frames: int) -> None:
+    film.cut()
+    before = {path: path.read_bytes() for path in film.folder.rglob("*") if path.is_file()}
+    for shot in ("1A", "1B", "2A"):
+        film.master(shot).unlink()
+    left = iter(range(frames))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise Cancelled("the run was stopped")
+
+    with pytest.raises(Cancelled):
+        cut_film(film.plan, film.artifacts, film.store, film.folder, QUICK, {}, check)
+    after = {path: path.read_bytes() for path in film.folder.rglob("*") if path.is_file()}
+    assert after.items() <= before.items(), "no new name, no new bytes"
+    assert film.folder / "film.mp4" in after
+    assert (film.master("1A") in after, film.master("2A") in after) == (frames > 17, frames > 47)
 
 
 def test_a_store_that_vanished_is_one_clear_error(film: Film) -> None:

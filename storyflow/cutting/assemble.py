@@ -17,6 +17,7 @@ from storyflow.cutting.aside import written_aside
 from storyflow.cutting.pictures import Entry, Footage, Missing, delivered_size, film_pictures
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
+from storyflow.stopping import Check, go_on
 from storyflow.store.clip import mov_options, ticks
 from storyflow.store.hashing import digest_of, file_hash
 from storyflow.timing import Size
@@ -53,13 +54,19 @@ class CutReport:
 
 
 def assemble(
-    entries: Sequence[Entry], path: Path, *, fps: Fraction, size: Size, deliver: DeliverSection
+    entries: Sequence[Entry],
+    path: Path,
+    *,
+    fps: Fraction,
+    size: Size,
+    deliver: DeliverSection,
+    check: Check = go_on,
 ) -> CutReport:
     """Join entries into the film at `path`. `size` is the masters' picture size.
 
     Memory does not grow with the film. The file is written aside, opened again and checked
-    (frame count, every timestamp, colour tags, size), then renamed. Raises CutError; the film that
-    was at `path` is then untouched.
+    (frame count, every timestamp, colour tags, size), then renamed. `check` is called between
+    frames. Raises CutError; the film that was at `path` is then untouched.
     """
     expected = sum(entry.frames for entry in entries)
     if expected == 0:
@@ -73,7 +80,7 @@ def assemble(
             )
     delivered = delivered_size(size, deliver.scale)
     with written_aside(path) as target:
-        hashes = _encode(entries, target, fps, size, deliver)
+        hashes = _encode(entries, target, fps, size, deliver, check)
         check_film(target, expected, fps, delivered)
         sha256 = file_hash(target)
     return CutReport(
@@ -88,7 +95,12 @@ def assemble(
 
 
 def _encode(
-    entries: Sequence[Entry], target: Path, fps: Fraction, size: Size, deliver: DeliverSection
+    entries: Sequence[Entry],
+    target: Path,
+    fps: Fraction,
+    size: Size,
+    deliver: DeliverSection,
+    check: Check,
 ) -> list[str]:
     """Encode every picture; their hashes, 64 bytes each, are all that is kept."""
     import av
@@ -114,6 +126,7 @@ def _encode(
             for name, value in _BT709.items():
                 setattr(context, name, value)
             for picture in film_pictures(entries, size, deliver.scale):
+                check()
                 frame = converter.frame(picture.pixels)
                 frame.pts = len(hashes)
                 frame.time_base = 1 / fps

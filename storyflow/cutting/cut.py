@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from storyflow.cutting.aside import remove
@@ -12,6 +13,7 @@ from storyflow.cutting.pictures import Entry, Footage, MasterError, Missing
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
+from storyflow.stopping import Check, go_on
 from storyflow.store.artifacts import Artifact
 from storyflow.store.folder import Store
 
@@ -28,35 +30,45 @@ def cut_film(
     folder: Path,
     deliver: DeliverSection,
     missing: Mapping[str, str],
+    check: Check = go_on,
 ) -> CutReport:
     """Write `shots/*.mov` and `film.mp4` into `folder`; `film.partial.mp4` where shots are missing.
 
     `artifacts` are by recipe, `missing` gives the cause for every shot that has no whole take.
     Shots are joined by straight cuts. A whole film replaces a partial one; a partial one leaves
     the last whole film where it is. A master that turns out to be damaged is made again, once.
-    Raises CutError, StoreError, and DamagedError when a stored segment is damaged: render it again.
+    `check` is called between frames; what it raises ends the cut, and what had a final name before
+    is left as it was. Raises CutError, StoreError, and DamagedError when a stored segment is
+    damaged: render it again.
     """
-    write_masters(plan, artifacts, store, folder)
+    write_masters(plan, artifacts, store, folder, check)
     entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
     whole = all(isinstance(entry, Footage) for entry in entries)
     path = folder / (FILM if whole else PARTIAL)
+    join = partial(
+        assemble, entries, path, fps=plan.fps, size=plan.size, deliver=deliver, check=check
+    )
     try:
-        report = assemble(entries, path, fps=plan.fps, size=plan.size, deliver=deliver)
+        report = join()
     except MasterError as error:
         remove(error.path)
-        write_masters(plan, artifacts, store, folder)
-        report = assemble(entries, path, fps=plan.fps, size=plan.size, deliver=deliver)
+        write_masters(plan, artifacts, store, folder, check)
+        report = join()
     if whole:
         remove(folder / PARTIAL)
     return report
 
 
 def write_masters(
-    plan: Plan, artifacts: Mapping[str, Artifact], store: Store, folder: Path
+    plan: Plan,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    folder: Path,
+    check: Check = go_on,
 ) -> tuple[Path, ...]:
     """The master of every take whose segments are all there, in the plan's order."""
     return tuple(
-        master(store, segments, master_path(folder, take), plan.fps)
+        master(store, segments, master_path(folder, take), plan.fps, check)
         for take in plan.takes
         if (segments := _segments(take, artifacts)) is not None
     )

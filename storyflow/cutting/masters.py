@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from storyflow.cutting.aside import written_aside
 from storyflow.errors import CutError
+from storyflow.stopping import Check, go_on
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.clip import ClipWriter, iter_clip, mov_options, ticks, timescale
 from storyflow.store.folder import Store
@@ -26,12 +27,19 @@ if TYPE_CHECKING:
 _FORMAT = "storyflow master 1"
 
 
-def master(store: Store, artifacts: Sequence[Artifact], path: Path, fps: Fraction) -> Path:
+def master(
+    store: Store,
+    artifacts: Sequence[Artifact],
+    path: Path,
+    fps: Fraction,
+    check: Check = go_on,
+) -> Path:
     """The lossless master of a take at `path`, made if it is missing or of other content.
 
-    `artifacts` are the take's segments in order. Written aside and renamed. Raises DamagedError
-    for a segment whose content is damaged (it is then out of the store), StoreError for a store
-    that can't be read, CutError for a master that can't be written.
+    `artifacts` are the take's segments in order. Written aside and renamed; `check` is called
+    between frames. Raises DamagedError for a segment whose content is damaged (it is then out of
+    the store), StoreError for a store that can't be read, CutError for a master that can't be
+    written.
     """
     tag = master_tag(artifacts, fps)
     if _tag_of(path) == tag:
@@ -39,9 +47,9 @@ def master(store: Store, artifacts: Sequence[Artifact], path: Path, fps: Fractio
     clips = [store.path(artifact, FRAMES) for artifact in artifacts]
     expected = sum(len(artifact.frames) for artifact in artifacts)
     with written_aside(path) as target:
-        copied = _copy(clips, target, fps, tag)
+        copied = _copy(clips, target, fps, tag, check)
         if copied is None:
-            copied = _encode(clips, target, fps, tag)
+            copied = _encode(clips, target, fps, tag, check)
         if copied != expected:
             raise CutError(
                 f"the segments of {path.name} hold {copied} frames instead of {expected}",
@@ -64,7 +72,7 @@ def _tag_of(path: Path) -> str | None:
     return None
 
 
-def _copy(clips: Sequence[Path], target: Path, fps: Fraction, tag: str) -> int | None:
+def _copy(clips: Sequence[Path], target: Path, fps: Fraction, tag: str, check: Check) -> int | None:
     """Join by copying packets; the number of frames, or None where the clips' headers differ."""
     import av
 
@@ -82,6 +90,7 @@ def _copy(clips: Sequence[Path], target: Path, fps: Fraction, tag: str) -> int |
                     for packet in container.demux(source):
                         if packet.size == 0:
                             continue
+                        check()
                         packet.stream = stream
                         packet.time_base = Fraction(1, timescale(fps))
                         packet.pts = packet.dts = count * length
@@ -96,12 +105,13 @@ def _header(stream: VideoStream) -> tuple[bytes | None, int, int]:
     return context.extradata, context.width, context.height
 
 
-def _encode(clips: Sequence[Path], target: Path, fps: Fraction, tag: str) -> int:
+def _encode(clips: Sequence[Path], target: Path, fps: Fraction, tag: str, check: Check) -> int:
     """Join by decoding and encoding losslessly, for clips that another encoder wrote."""
     shape = next(iter_clip(clips[0])).shape
     with ClipWriter(target, shape[1], shape[0], fps, tag) as writer:
         for clip in clips:
             for frame in iter_clip(clip):
+                check()
                 if frame.shape != shape:
                     raise CutError(
                         f"{clip} is {frame.shape[1]}x{frame.shape[0]}, its shot began with "
