@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from storyflow.farm.jobs import StoredSpan
 from storyflow.planning.nodes import Segment
-from storyflow.store.artifacts import Artifact
+from storyflow.store.artifacts import Artifact, StoredSpan
 
 
 def latent_stretch(start: int, stop: int, grid: int, *, fresh: bool) -> tuple[int, int]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storyflow.farm.history import locate
-from storyflow.farm.jobs import StoredSpan
 from storyflow.planning.keys import history_digest, key_inputs, segment_key
 from storyflow.planning.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
-from storyflow.store.artifacts import Artifact
+from storyflow.store.artifacts import Artifact, StoredSpan
 
 
 @dataclass(frozen=True)

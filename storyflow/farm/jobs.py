@@ -9,24 +9,10 @@ from typing import Literal
 
 from storyflow.pipeline import Profile
 from storyflow.renderer import ModelKind, SegmentSpec
-from storyflow.store.artifacts import Artifact
+from storyflow.store.artifacts import Artifact, StoredSpan
 
 Role = Literal["prompt", "segment"]
 """What a worker is for: encoding prompts or rendering segments."""
-
-
-@dataclass(frozen=True)
-class StoredSpan:
-    """A stretch of a stored segment, as history: frames [start, stop) of its new frames.
-
-    `latents` is the stretch [first, last) of its latents that holds these frames, or None where
-    the history is taken from pixels.
-    """
-
-    key: str
-    start: int
-    stop: int
-    latents: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from storyflow.farm.jobs import (
 )
 from storyflow.farm.retries import WorkerDied
 from storyflow.renderer import Given, History, Renderer, TextEncoder
-from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact
+from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact, Origin
 from storyflow.store.clip import ClipWriter, read_clip
 from storyflow.store.disk import scratch, telling
 from storyflow.store.folder import Store
@@ -78,6 +78,26 @@ def make_worker(role: Role, config: WorkerConfig, name: str, *, own_process: boo
     return SegmentWorker(config, name, own_process=own_process)
 
 
+def origin_of(job: Job, config: WorkerConfig, setup: float) -> Origin:
+    """What a job's artifact is made from, to be stored beside it."""
+    profile = config.profile.model_dump_json()
+    if isinstance(job, PromptJob):
+        return Origin(job.name, profile, config.threads, setup)
+    return Origin(
+        name=job.name,
+        profile=profile,
+        threads=config.threads,
+        setup=setup,
+        fps=str(job.fps),
+        prompt=job.prompt_key,
+        negative=job.negative_key,
+        history=job.history,
+        start=job.start_key,
+        end=job.end_key,
+        clip=job.clip_key,
+    )
+
+
 class PromptWorker:
     """Encodes prompts and stores the embeddings."""
 
@@ -86,15 +106,18 @@ class PromptWorker:
         self._name = name
         self._store = Store(config.store)
         self._encoder: TextEncoder | None = None
+        self._setup = 0.0
 
     def setup(self) -> str:
         """Load the text encoder."""
         self._store.check_writable()
+        began = time.perf_counter()
         factory = self._config.model_kind().text_encoder
         assert factory is not None, "this model kind encodes no prompts"
         self._encoder = factory()
         with pinned_threads(self._config.threads):
             self._encoder.setup()
+        self._setup = time.perf_counter() - began
         return ""
 
     def run(self, job: Job, attempt: int) -> Rendered:
@@ -116,6 +139,7 @@ class PromptWorker:
                 files={EMBEDDING: folder / EMBEDDING},
                 seconds=time.perf_counter() - began,
                 worker=self._name,
+                origin=origin_of(job, self._config, self._setup),
             )
         return Rendered(artifact)
 
@@ -143,6 +167,7 @@ class SegmentWorker:
         self._store = Store(config.store)
         self._renderer: Renderer | None = None
         self._numerics = ""
+        self._setup = 0.0
         self._stopped = threading.Event()
         self._progress: Progress | None = None
         self._embeddings: dict[str, NDArray[np.float32]] = {}
@@ -150,10 +175,12 @@ class SegmentWorker:
     def setup(self) -> str:
         """Load the model."""
         self._store.check_writable()
+        began = time.perf_counter()
         self._renderer = self._config.model_kind().renderer()
         with pinned_threads(self._config.threads):
             self._renderer.setup()
             self._numerics = self._renderer.numerics()
+        self._setup = time.perf_counter() - began
         return self._numerics
 
     def run(self, job: Job, attempt: int) -> Rendered:
@@ -191,6 +218,7 @@ class SegmentWorker:
                 numerics=self._numerics,
                 seconds=time.perf_counter() - began,
                 worker=self._name,
+                origin=origin_of(job, self._config, self._setup),
             )
         return Rendered(artifact)
 

@@ -32,6 +32,43 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class StoredSpan:
+    """A stretch of a stored segment, as history: frames [start, stop) of its new frames.
+
+    `latents` is the stretch [first, last) of its latents that holds these frames, or None where
+    the history is taken from pixels.
+    """
+
+    key: str
+    start: int
+    stop: int
+    latents: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an artifact was made from, by names in this store: enough to make it again.
+
+    `name` is what it was called then (`2C/1`), `profile` the pipeline's settings as JSON text,
+    `threads` the worker's CPU threads, `setup` the seconds that its model took to load. Of a
+    segment, `fps` is exact ("24000/1001"), `prompt` and `negative` are keys of embeddings,
+    `history` the stretches that it continues, and `start`, `end`, `clip` keys of media.
+    """
+
+    name: str
+    profile: str
+    threads: int = 1
+    setup: float = 0.0
+    fps: str = ""
+    prompt: str | None = None
+    negative: str | None = None
+    history: tuple[StoredSpan, ...] = ()
+    start: str | None = None
+    end: str | None = None
+    clip: str | None = None
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A node's stored output.
 
@@ -39,7 +76,7 @@ class Artifact:
     order), so the hash of any stretch of history is known without reading pixels; both are empty
     for a prompt, whose `digest` is the sha256 of its embedding's raw bytes. For segments and media
     `digest` is the hash over all frame hashes. `inputs` is the JSON text that the key was made
-    from, and for media the file's hash and name.
+    from, and for media the file's hash and name. `origin` is None for media.
     """
 
     key: str
@@ -53,6 +90,7 @@ class Artifact:
     numerics: str = ""
     seconds: float = 0.0
     worker: str = ""
+    origin: Origin | None = None
 
     def blob(self, name: str) -> Blob:
         """The file of that name. Raises KeyError."""

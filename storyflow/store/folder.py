@@ -31,7 +31,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from storyflow.errors import DamagedError, StoreError
-from storyflow.store.artifacts import Artifact, Blob, Kind
+from storyflow.store.artifacts import Artifact, Blob, Kind, Origin
 from storyflow.store.disk import copy_synced, sync_folder, telling, write_synced
 from storyflow.store.hashing import file_hash
 
@@ -95,6 +95,7 @@ class Store:
         numerics: str = "",
         seconds: float = 0.0,
         worker: str = "",
+        origin: Origin | None = None,
     ) -> Artifact:
         """Store a finished artifact and return what the store now holds for its key.
 
@@ -119,6 +120,7 @@ class Store:
             numerics=numerics,
             seconds=seconds,
             worker=worker,
+            origin=origin,
         )
         # A second turn is needed only when the winner of a race turns out to be damaged.
         for _ in range(3):
