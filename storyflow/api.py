@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from storyflow import lockfile
+from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.documents import did_you_mean
 from storyflow.errors import InputError, Problem, StoryboardError, StoryflowError
@@ -50,7 +51,8 @@ class Options(TypedDict, total=False):
     `pipeline` and `cluster` are shipped names or files, `settings` are `section.field=value`
     texts, `out` is the film's folder, `store` and `address` and `workers` override the cluster
     file, `shots` limits rendering to these and what they continue, `allow_outside` lets references
-    lead out of the storyboard's folder.
+    lead out of the storyboard's folder. `max_gpu_hours`, `max_cost` and `max_gpus` limit what a
+    render may use, `one_class` holds it to one numerics class.
     """
 
     pipeline: str | Path
@@ -62,6 +64,10 @@ class Options(TypedDict, total=False):
     address: str | None
     workers: int | None
     allow_outside: bool
+    max_gpu_hours: float | None
+    max_cost: float | None
+    max_gpus: int | None
+    one_class: bool
 
 
 def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
@@ -209,6 +215,10 @@ def order(
     address: str | None = None,
     workers: int | None = None,
     allow_outside: bool = False,
+    max_gpu_hours: float | None = None,
+    max_cost: float | None = None,
+    max_gpus: int | None = None,
+    one_class: bool = False,
 ) -> Order:
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
     film = _film(film, allow_outside=allow_outside)
@@ -235,6 +245,8 @@ def order(
         lock_file=lock_path(Path(file)) if file else folder / "film.lock.yaml",
         shots=None if shots is None else frozenset(shots),
         allow_outside=allow_outside,
+        budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
+        one_class=one_class,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from storyflow.budget import Budget
 from storyflow.claim import claimed
 from storyflow.cluster import Cluster
 from storyflow.cutting.assemble import CutReport
@@ -40,7 +41,8 @@ class Order:
     """What to render, how, where and into which folder: all that `render_film` needs.
 
     `shots` limits rendering to these and what they continue; None is every shot, an empty set
-    renders nothing and cuts what the store has. `allow_outside` lets references lead out of the
+    renders nothing and cuts what the store has. `budget` limits what may be used, `one_class` holds
+    the run to one numerics class. `allow_outside` lets references lead out of the
     storyboard's folder.
     """
 
@@ -53,6 +55,8 @@ class Order:
     lock_file: Path
     shots: frozenset[str] | None = None
     allow_outside: bool = False
+    budget: Budget = Budget()  # noqa: RUF009 - frozen
+    one_class: bool = False
 
 
 @dataclass(frozen=True)
