@@ -60,7 +60,7 @@ class Run:
 
     def __init__(self, work: Work, ending: Ending) -> None:
         self._work = work
-        self._ending = ending
+        self._end = ending
         self._hub = _Hub()
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -81,6 +81,11 @@ class Run:
             self._cancelled.set()
             if self._loop is not None and self._task is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._task.cancel)
+
+    @property
+    def ending(self) -> Result | None:
+        """What `Finished` told, also where `result` raises; None while the run goes on."""
+        return self._result
 
     @property
     def done(self) -> bool:
@@ -109,10 +114,10 @@ class Run:
         try:
             result = asyncio.run(self._guarded())
         except (asyncio.CancelledError, Cancelled) as error:
-            result = self._ending(error if isinstance(error, Cancelled) else Cancelled("cancelled"))
+            result = self._end(error if isinstance(error, Cancelled) else Cancelled("cancelled"))
         except BaseException as error:
             self._error = error
-            result = self._ending(error)
+            result = self._end(error)
         self._result = result
         self._hub.emit(Finished(result))
         self._hub.close()

@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -34,7 +36,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        sys.exit(_report(error))
+        sys.exit(report(error))
     sys.exit(0)
 
 
@@ -57,25 +59,40 @@ def print_json(data: object) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def _report(error: BaseException) -> int:
-    """One line for the user; the traceback of what nobody foresaw goes to a file."""
+def report(error: BaseException, folder: Path | None = None) -> int:
+    """Print one line for the user; the exit code.
+
+    The traceback of what nobody foresaw goes to `folder`/error.log or, without a folder that can
+    be written, to a temporary file.
+    """
     from storyflow.errors import StoryflowError
 
     if isinstance(error, StoryflowError):
         print(error, file=sys.stderr)
         return error.exit_code
-    import tempfile
-    import traceback
-
-    handle, path = tempfile.mkstemp(prefix="storyflow-", suffix=".log")
-    with os.fdopen(handle, "w") as log:
-        traceback.print_exception(error, file=log)
+    path = _keep_traceback(error, folder)
     print(
         f"storyflow failed unexpectedly ({type(error).__name__}: {error}); what is rendered is in "
         f"the store, run the same command again; details: {path}",
         file=sys.stderr,
     )
     return 5
+
+
+def _keep_traceback(error: BaseException, folder: Path | None) -> Path:
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if folder is not None:
+        path = folder / "error.log"
+        with suppress(OSError):
+            path.write_text(text, "utf-8")
+            return path
+    handle, name = tempfile.mkstemp(prefix="storyflow-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as log:
+        log.write(text)
+    return Path(name)
 
 
 def _on_sigterm(number: int, _: FrameType | None) -> None:

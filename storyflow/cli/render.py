@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from storyflow.cli.app import app
+from storyflow.cli.app import app, report
 from storyflow.cli.options import (
     Address,
     AllowOutside,
@@ -88,6 +88,7 @@ def follow(run: Run) -> NoReturn:
     """Watch a run to its end and leave with its exit code."""
     from rich.console import Console
 
+    from storyflow.errors import StoryflowError
     from storyflow.live import summary, watch
 
     code: list[int] = []
@@ -101,6 +102,11 @@ def follow(run: Run) -> NoReturn:
     try:
         watch(run.events(), console)
         result = run.result()
+    except StoryflowError:
+        raise
+    except Exception as error:
+        # What nobody foresaw is told beside the film.
+        raise typer.Exit(report(error, run.ending.folder if run.ending else None)) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
