@@ -20,10 +20,11 @@ from storyflow import lockfile
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.documents import did_you_mean
-from storyflow.errors import InputError, Problem, StoryboardError, StoryflowError
+from storyflow.errors import InputError, Problem, ProfileError, StoryboardError, StoryflowError
 from storyflow.events import Event, Notice, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, refuse_unsupported, render_film
+from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.pipeline import load_profile
@@ -31,6 +32,7 @@ from storyflow.planning.estimate import Quote, predict, quote_of
 from storyflow.planning.nodes import Plan
 from storyflow.planning.pinning import branch_point, held_take
 from storyflow.run import Run
+from storyflow.settings import find_named, locate
 from storyflow.store.folder import Store
 from storyflow.storyboard import load as storyboards
 from storyflow.storyboard.dump import dump
@@ -235,10 +237,16 @@ def order(
         cluster = load_cluster(cluster, overrides)
     file = film.origin.file
     folder = Path(out) if out is not None else Path("renders") / (_stem(file) or _slug(film.film))
+    try:
+        kind = kind_of(profile, threads=cluster.workers.threads)
+    except ProfileError as error:
+        place = find_named(pipeline, "pipelines", "pipeline")
+        raise ProfileError(locate(error.problems, place, settings)) from None
     return Order(
         film=film,
         pipeline=name,
         profile=profile,
+        kind=kind,
         cluster=cluster,
         folder=folder,
         store=Path(store if store is not None else cluster.store),

@@ -19,7 +19,6 @@ from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
 from storyflow.farm.lookup import look_up
 from storyflow.farm.render import FarmReport, render_plan
-from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
@@ -43,12 +42,13 @@ class Order:
     `shots` limits rendering to these and what they continue; None is every shot, an empty set
     renders nothing and cuts what the store has. `budget` limits what may be used, `one_class` holds
     the run to one numerics class. `allow_outside` lets references lead out of the
-    storyboard's folder.
+    storyboard's folder. `kind` is the profile's.
     """
 
     film: Film
     pipeline: str
     profile: Profile
+    kind: ModelKind
     cluster: Cluster
     folder: Path
     store: Path
@@ -73,8 +73,8 @@ def prepare(order: Order) -> Production:
     lock = read_lock(order.lock_file)
     film = resolve(order.film, lock.pinned, allow_outside=order.allow_outside)
     lock = pin(lock, film)
-    kind = kind_of(order.profile, threads=order.cluster.workers.threads)
-    return Production(make_plan(film, lock, order.profile, order.pipeline, kind), lock, kind)
+    plan = make_plan(film, lock, order.profile, order.pipeline, order.kind)
+    return Production(plan, lock, order.kind)
 
 
 async def render_film(order: Order, made: Production, emit: Emit) -> Result:

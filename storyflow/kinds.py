@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from storyflow.documents import Strict
 from storyflow.errors import Problem, ProfileError
 from storyflow.forcing.advice import advice
 from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.cost import forward_passes, segment_flops
 from storyflow.forcing.lattice import ForcingLattice, TransformerShape
-from storyflow.pipeline import ForcingSection, ModelSection, Profile, WindowsSection
+from storyflow.forcing.wrong import WrongSetting
+from storyflow.pipeline import (
+    EngineSection,
+    ForcingSection,
+    ModelSection,
+    Profile,
+    WindowsSection,
+)
 from storyflow.renderer import CardFit, Cost, ModelKind, Renderer, TextEncoder
 from storyflow.storyboard.resolved import Mode
 from storyflow.timing import Size
@@ -33,8 +41,9 @@ def kind_of(profile: Profile, *, threads: int = 1) -> ModelKind:
             kind = _sequence(profile, threads)
         else:
             kind = _forcing(profile, threads)
-    except ValueError as error:
-        raise ProfileError([Problem("wrong-setting", str(error), path="windows")]) from None
+    except WrongSetting as error:
+        problem = Problem("wrong-setting", str(error), path=_place(error.setting))
+        raise ProfileError([problem]) from None
     floor, window = profile.windows.floor, profile.windows.trained
     if floor > window:
         what = f"the floor is longer than the trained window of {window} frames"
@@ -159,28 +168,33 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
     )
 
 
-_FORCING_ONLY = (
-    ("forcing", "history", ForcingSection),
-    ("forcing", "history_noise", ForcingSection),
-    ("forcing", "ar_step", ForcingSection),
-    ("forcing", "block", ForcingSection),
-    ("forcing", "solver_aliasing", ForcingSection),
-    ("model", "causal", ModelSection),
-    ("windows", "overlap", WindowsSection),
-    ("windows", "policy", WindowsSection),
-)
-"""Fields about history, about frames that differ in noise, and an error that only the code of
-diffusion forcing has."""
+_SECTIONS: dict[str, type[Strict]] = {
+    "model": ModelSection,
+    "windows": WindowsSection,
+    "forcing": ForcingSection,
+    "engine": EngineSection,
+}
+
+
+def _place(setting: str) -> str:
+    """Where a profile has a setting of ForcingConfig, such as `forcing.steps`."""
+    if setting == "window":
+        return "windows.trained"
+    found = (name for name, section in _SECTIONS.items() if setting in section.model_fields)
+    section = next(found, None)
+    return f"{section}.{setting}" if section else setting
 
 
 def _refuse_forcing_settings(profile: Profile) -> None:
     """A full-sequence model would pass over these without a word. Raises ProfileError."""
+    from storyflow.forcing.sequence.settings import FORCING_ONLY
+
     problems = []
-    for section, name, kept_in in _FORCING_ONLY:
+    for path in sorted(map(_place, (FORCING_ONLY - {"fps"}) | {"overlap", "policy"})):
+        section, _, name = path.partition(".")
         value = getattr(getattr(profile, section), name)
-        if value != kept_in.model_fields[name].default:
+        if value != _SECTIONS[section].model_fields[name].default:
             what = "only diffusion forcing reads this, a full-sequence model has no use for it"
-            path = f"{section}.{name}"
             problems.append(
                 Problem("wrong-setting", what, path=path, value=value, cure="remove it")
             )

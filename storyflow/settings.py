@@ -65,6 +65,17 @@ def load_settings(model: type[Settings], path: Path, overrides: Sequence[str] = 
         raise ProfileError([_blame(p, overrides) for p in error.problems]) from None
 
 
+def locate(problems: Sequence[Problem], path: Path, overrides: Sequence[str] = ()) -> list[Problem]:
+    """Problems of settings that were read from `path`, with the place where each one stands."""
+    document = read_document(path, error=ProfileError)
+    found = []
+    for problem in problems:
+        line, column = document.where(problem.path.split("."))
+        at = replace(problem, file=document.file, line=line, column=column)
+        found.append(_blame(at, overrides))
+    return found
+
+
 def _blame(problem: Problem, overrides: Sequence[str]) -> Problem:
     """A problem of an overridden value is the command line's, not the file's."""
     for text in overrides:

@@ -53,9 +53,9 @@ def test_every_legal_segment_fits_the_latent_grid_and_feeds_the_next(k: int, ext
 @pytest.mark.parametrize(
     ("window", "overlap", "message"),
     [
-        (96, 17, "window: 96 frames do not fit the VAE's grid of 4k[+]1; use 93 or 97"),
-        (97, 20, "overlap: 20 frames do not fit the VAE's grid of 4k[+]1; use 17 or 21"),
-        (97, 0, "overlap: 0 frames .* use 1 or 5"),
+        (96, 17, "96 frames do not fit the VAE's grid of 4k[+]1; use 93 or 97"),
+        (97, 20, "20 frames do not fit the VAE's grid of 4k[+]1; use 17 or 21"),
+        (97, 0, "0 frames .* use 1 or 5"),
         (97, 97, "overlap 97 leaves nothing"),
         (33, 41, "make the overlap shorter"),
         (33, 17, "use at least 37 frames, or a shorter overlap"),

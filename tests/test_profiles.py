@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 import storyflow
+from storyflow.api import order
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import ModelError, ProfileError, StoryboardError
 from storyflow.kinds import kind_of
@@ -316,6 +317,29 @@ def test_settings_that_can_not_work_together_are_refused(text: str, said: str) -
     with pytest.raises(ProfileError) as refused:
         kind_of(load_profile("slate", [text])[1])
     assert said in str(refused.value)
+
+
+WRONG_IN_A_FILE = [
+    ("guidance_from: 0.9, guidance_to: 0.1", (), "mine.yaml:4:44: ", "guidance from"),
+    ("ar_step: 2, step_cache: 0.2", (), "mine.yaml:4:35: ", "step_cache"),
+    ("guidance_from: 0.9", ("forcing.guidance_to=0.1",), "forcing.guidance_to=0.1", "guidance"),
+]
+
+
+@pytest.mark.parametrize(("fields", "overrides", "place", "said"), WRONG_IN_A_FILE)
+def test_settings_that_can_not_work_together_are_told_where_they_stand(
+    tmp_path: Path, fields: str, overrides: tuple[str, ...], place: str, said: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "storyflow: 1\nmodel: {kind: skyreels-v2-df, id: toybox}\nframe: 96x64\n"
+        f"forcing: {{{fields}}}\n"
+    )
+    (tmp_path / "film.yaml").write_text(
+        "storyflow: 1\nfilm: F\nfps: 24\nshots:\n- {id: A, do: a star, dur: 4s}\n"
+    )
+    with pytest.raises(ProfileError) as refused:
+        order("film.yaml", pipeline="mine.yaml", settings=overrides)
+    assert place in str(refused.value) and said in str(refused.value)
 
 
 def test_a_wheel_carries_the_shipped_files_where_they_are_looked_for() -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from storyflow.forcing.lattice import ForcingLattice
 from storyflow.forcing.schedule import Spacing, guided_steps, make_schedule
+from storyflow.forcing.wrong import WrongSetting
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class ForcingConfig:
     and `guidance_to` are parts of the steps. What the other settings mean stands with the profile's
     fields of the same names (storyflow/pipeline.py).
 
-    Raises ValueError, with the cure, for values that can't work together.
+    Raises WrongSetting, with the cure, for values that can't work together.
     """
 
     model: str
@@ -88,42 +89,48 @@ class ForcingConfig:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ValueError("no model is named; give a folder, a hub id or `toybox`")
+            raise WrongSetting("model", "no model is named; give a folder, a hub id or `toybox`")
         if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"dtype {self.dtype}: choose float32, bfloat16 or float16")
+            raise WrongSetting("dtype", f"dtype {self.dtype}: choose float32, bfloat16 or float16")
         if self.guidance < 1:
-            raise ValueError(f"guidance {self.guidance}: give 1 (off) or more")
+            raise WrongSetting("guidance", f"guidance {self.guidance}: give 1 (off) or more")
         if self.history not in ("pixels", "latents"):
-            raise ValueError(f"history {self.history}: choose pixels or latents")
+            raise WrongSetting("history", f"history {self.history}: choose pixels or latents")
         if not 0 <= self.history_noise <= 60:
-            raise ValueError(f"history_noise {self.history_noise}: give 0 to 60 thousandths")
+            raise WrongSetting(
+                "history_noise", f"history_noise {self.history_noise}: give 0 to 60 thousandths"
+            )
         if self.fps <= 0:
-            raise ValueError(f"fps {self.fps}: give a positive rate")
+            raise WrongSetting("fps", f"fps {self.fps}: give a positive rate")
         if not 0 <= self.guidance_from < self.guidance_to <= 1:
-            raise ValueError(
+            raise WrongSetting(
+                "guidance_to",
                 f"guidance from {self.guidance_from:g} to {self.guidance_to:g}: give parts of the "
-                "steps, 0 to 1, the first smaller"
+                "steps, 0 to 1, the first smaller",
             )
         if self.ar_step < 0 or self.block < 1:
-            raise ValueError(
+            raise WrongSetting(
+                "ar_step",
                 f"ar_step {self.ar_step}, block {self.block}: give ar_step 0 or more, block 1 or "
-                "more"
+                "more",
             )
         if self.step_cache and self.ar_step:
-            raise ValueError(
+            raise WrongSetting(
+                "step_cache",
                 "step_cache skips steps of the whole window at once, an asynchronous schedule has "
-                "none; set step_cache or ar_step to 0"
+                "none; set step_cache or ar_step to 0",
             )
         if self.step_cache and self.solver == "consistency":
-            raise ValueError(
-                "step_cache leaves nothing of the few steps of the solver consistency; set it to 0"
+            raise WrongSetting(
+                "step_cache",
+                "step_cache leaves nothing of the few steps of the solver consistency; set it to 0",
             )
         if self.causal and not self.ar_step:
-            raise ValueError(
-                "causal weights are for asynchronous schedules; set ar_step to 1 or more"
+            raise WrongSetting(
+                "causal", "causal weights are for asynchronous schedules; set ar_step to 1 or more"
             )
         if self.threads < 1:
-            raise ValueError(f"threads {self.threads}: give 1 or more")
+            raise WrongSetting("threads", f"threads {self.threads}: give 1 or more")
         _ = self.lattice
         make_schedule(self.steps, self.shift, self.sigmas)
         if self.guided:

@@ -6,7 +6,7 @@ Pure: reads no files and imports no torch. `source` finds the files and asks her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storyflow.forcing.lattice import TransformerShape
@@ -81,18 +81,9 @@ RELEASED: dict[str, tuple[Family, TransformerShape]] = {
     "Skywork/SkyReels-V2-DF-14B-720P-Diffusers": (FORCING, _LARGE),
     "Skywork/SkyReels-V2-T2V-14B-540P-Diffusers": (TEXT, _LARGE),
     "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers": (TEXT, _LARGE),
-    "Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers": (
-        IMAGE,
-        TransformerShape(width=1536, layers=30, ffn=8960, **_SEES),
-    ),
-    "Skywork/SkyReels-V2-I2V-14B-540P-Diffusers": (
-        IMAGE,
-        TransformerShape(width=5120, layers=40, ffn=13824, **_SEES),
-    ),
-    "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers": (
-        IMAGE,
-        TransformerShape(width=5120, layers=40, ffn=13824, **_SEES),
-    ),
+    "Skywork/SkyReels-V2-I2V-1.3B-540P-Diffusers": (IMAGE, replace(_SMALL, **_SEES)),
+    "Skywork/SkyReels-V2-I2V-14B-540P-Diffusers": (IMAGE, replace(_LARGE, **_SEES)),
+    "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers": (IMAGE, replace(_LARGE, **_SEES)),
 }
 """Every released checkpoint in Diffusers' layout."""
 

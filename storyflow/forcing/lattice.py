@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storyflow.forcing.wrong import WrongSetting
+
 FRAMES_PER_LATENT = 4
 PIXELS_PER_LATENT = 8
 
@@ -28,7 +30,7 @@ def latent_frames(frames: int) -> int:
 class ForcingLattice:
     """The `Lattice` of one model: `window` is the trained length, both in frames.
 
-    Raises ValueError for a window or overlap off the grid, or a window too short to be followed:
+    Raises WrongSetting for a window or overlap off the grid, or a window too short to be followed:
     every segment must add at least `overlap` frames, so that the next one's history is all its own.
     """
 
@@ -40,16 +42,18 @@ class ForcingLattice:
             try:
                 latent_frames(getattr(self, name))
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise WrongSetting(name, str(error)) from None
         if self.overlap >= self.window:
-            raise ValueError(
+            raise WrongSetting(
+                "overlap",
                 f"overlap {self.overlap} leaves nothing of a window of {self.window} frames; "
-                "make the overlap shorter, 17 is usual"
+                "make the overlap shorter, 17 is usual",
             )
         if self.window < 2 * self.overlap + 3:
-            raise ValueError(
+            raise WrongSetting(
+                "window",
                 f"a window of {self.window} frames adds fewer than its overlap of {self.overlap}; "
-                f"use at least {2 * self.overlap + 3} frames, or a shorter overlap"
+                f"use at least {2 * self.overlap + 3} frames, or a shorter overlap",
             )
 
     @property

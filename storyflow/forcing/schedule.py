@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from storyflow.forcing.wrong import WrongSetting
+
 Spacing = Literal["reference", "diffusers"]
 
 LEVELS = 1000
@@ -44,26 +46,28 @@ def make_schedule(steps: int, shift: float, spacing: Spacing) -> Schedule:
     `reference` spaces them as SkyReels-V2's own code does (fm_solvers_unipc.py: 0.999 down to 0),
     `diffusers` as UniPCMultistepScheduler with flow sigmas does (1 down to 0.001); before shifting.
 
-    Raises ValueError for values out of range and for so many steps that two of them would share a
+    Raises WrongSetting for values out of range and for so many steps that two of them would share a
     timestep, which is the same as stepping nowhere.
     """
     if steps < 1:
-        raise ValueError(f"steps {steps}: give 1 or more")
+        raise WrongSetting("steps", f"steps {steps}: give 1 or more")
     if not shift > 0:
-        raise ValueError(f"shift {shift}: give a positive number, 8 is usual")
+        raise WrongSetting("shift", f"shift {shift}: give a positive number, 8 is usual")
     if spacing == "reference":
         even = np.linspace(1 - 1 / LEVELS, 0, steps + 1)[:-1]
     elif spacing == "diffusers":
         even = np.linspace(1, 1 / LEVELS, steps + 1)[:-1]
     else:
-        raise ValueError(f"sigmas {spacing}: choose reference or diffusers")
+        raise WrongSetting("sigmas", f"sigmas {spacing}: choose reference or diffusers")
     sigmas = shift * even / (1 + (shift - 1) * even)
     if abs(sigmas[0] - 1) < 1e-6:
         sigmas[0] -= 1e-6  # log(1 - sigma) must stay finite
     timesteps = (sigmas * LEVELS).astype(np.int64)
     if len(set(timesteps.tolist())) < steps:
-        raise ValueError(
-            f"{steps} steps with shift {shift:g} share timesteps; use fewer steps or a shift near 1"
+        raise WrongSetting(
+            "steps",
+            f"{steps} steps with shift {shift:g} share timesteps; use fewer steps or a shift near "
+            "1",
         )
     return Schedule(timesteps, np.append(sigmas, 0).astype(np.float32))
 
@@ -73,13 +77,14 @@ def guided_steps(steps: int, start: float, end: float) -> range:
 
     Guidance pays at middle noise levels (Kynkäänniemi et al. 2024, arXiv 2404.07724), so the parts
     count a frame's own steps: in an asynchronous timetable every block is guided at the same
-    levels, whenever it comes to them. Raises ValueError where no step lies between.
+    levels, whenever it comes to them. Raises WrongSetting where no step lies between.
     """
     inside = range(round(start * steps), round(end * steps))
     if not inside:
-        raise ValueError(
+        raise WrongSetting(
+            "guidance_to",
             f"guidance from {start:g} to {end:g} holds none of {steps} steps; "
-            "widen it, or set guidance to 1"
+            "widen it, or set guidance to 1",
         )
     return inside
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storyflow.forcing.lattice import FRAMES_PER_LATENT, latent_frames
+from storyflow.forcing.wrong import WrongSetting
 
 SHORTEST = FRAMES_PER_LATENT + 1
 """Two latents: one alone would be a still picture."""
@@ -14,7 +15,7 @@ SHORTEST = FRAMES_PER_LATENT + 1
 class SequenceLattice:
     """The `Lattice` of a model that renders single windows of up to `window` frames (4k+1).
 
-    Raises ValueError for a window off the grid or too short.
+    Raises WrongSetting for a window off the grid or too short.
     """
 
     window: int
@@ -23,10 +24,10 @@ class SequenceLattice:
         try:
             latents = latent_frames(self.window)
         except ValueError as error:
-            raise ValueError(f"window: {error}") from None
+            raise WrongSetting("window", str(error)) from None
         if latents < 2:
-            raise ValueError(
-                f"a window of {self.window} frame is a picture; use {SHORTEST} or more"
+            raise WrongSetting(
+                "window", f"a window of {self.window} frame is a picture; use {SHORTEST} or more"
             )
 
     @property
