@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.loading import load_text_encoder
-from storyflow.forcing.renderer import pinned_threads
 from storyflow.forcing.segment import TEXT_TOKENS
+from storyflow.forcing.windowed import pinned_threads
 
 
 def clean(text: str) -> str:
