@@ -18,13 +18,13 @@ import csv
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 from figures import machine
 from numpy.typing import NDArray
-from settings_report import write_report
+from settings_report import Seen, write_report
 
 from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
@@ -58,34 +58,6 @@ FACTORS: dict[str, tuple[Overrides, ...]] = {
 }
 """What is changed, one factor at a time. The solver `consistency` is not here: it is for weights
 distilled to few steps, and the toybox's are not."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One segment of one shot. `setting` is empty for the profile as it is.
-
-    `frames` counts the shot's frames up to the segment's end. `drift` is how far the mean and the
-    spread of the three colours are from the first segment's, root mean square in levels of 255;
-    `detail` the mean step between neighbouring pixels, of the first segment's; `seam` the step at
-    the segment's first frame by the mean of the eight around it. The first figure's `colour`,
-    `shape` and `action`, and `place`, `light` and `camera`, are right (1) or not (0).
-    """
-
-    weights: str
-    setting: str
-    shot: int
-    segment: int
-    frames: int
-    drift: float
-    detail: float
-    seam: float
-    colour: int
-    shape: int
-    action: int
-    place: int
-    light: int
-    camera: int
-    seconds: float
 
 
 def main() -> None:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 FPS = 24
 
 
-class Rowlike(Protocol):
-    """The fields of `bench_settings.Seen` that are reported."""
+@dataclass(frozen=True)
+class Seen:
+    """One segment of one shot. `setting` is empty for the profile as it is.
 
+    `frames` counts the shot's frames up to the segment's end. `drift` is how far the mean and the
+    spread of the three colours are from the first segment's, root mean square in levels of 255;
+    `detail` the mean step between neighbouring pixels, of the first segment's; `seam` the step at
+    the segment's first frame by the mean of the eight around it. The first figure's `colour`,
+    `shape` and `action`, and `place`, `light` and `camera`, are right (1) or not (0).
+    """
+
+    weights: str
     setting: str
     shot: int
     segment: int
@@ -37,7 +46,7 @@ READ = ("colour", "shape", "action", "place", "light", "camera")
 
 def write_report(
     folder: Path,
-    rows: Sequence[Rowlike],
+    rows: Sequence[Seen],
     factors: Mapping[str, Mapping[str, str]],
     machine: Mapping[str, str],
     shots: int,
@@ -64,7 +73,7 @@ def write_report(
     (folder / "settings.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-def _complete(rows: Sequence[Rowlike], segments: int) -> list[Rowlike]:
+def _complete(rows: Sequence[Seen], segments: int) -> list[Seen]:
     """Shots that have all their segments, each segment once."""
     by_place = {(row.shot, row.segment): row for row in rows}
     whole = {
@@ -79,7 +88,7 @@ def _label(setting: str, told: str) -> str:
     return short if setting else f"{short} (profile)"
 
 
-def _table(chosen: Mapping[str, Sequence[Rowlike]], labels: Mapping[str, str]) -> list[str]:
+def _table(chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str, str]) -> list[str]:
     """Means over shots; differences from the profile are paired by shot, with standard errors."""
     lines = [
         "| setting | shots | drift at the end | drift per segment | detail at the end | seam "
@@ -112,11 +121,11 @@ def _table(chosen: Mapping[str, Sequence[Rowlike]], labels: Mapping[str, str]) -
     return lines
 
 
-def _right(row: Rowlike) -> int:
+def _right(row: Seen) -> int:
     return sum(int(getattr(row, name)) for name in READ)
 
 
-def _adherence(rows: Sequence[Rowlike]) -> dict[int, float]:
+def _adherence(rows: Sequence[Seen]) -> dict[int, float]:
     """Of each shot the mean number of things that are right, of 6."""
     shots = {row.shot for row in rows}
     return {s: float(np.mean([_right(r) for r in rows if r.shot == s])) for s in sorted(shots)}
@@ -132,7 +141,7 @@ def _difference(paired: Sequence[float]) -> str:
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8e5ea2", "#e08e0b", "#4b4b4b")
 
 
-def _plot(title: str, chosen: Mapping[str, Sequence[Rowlike]], labels: Mapping[str, str]) -> str:
+def _plot(title: str, chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str, str]) -> str:
     """Mean drift over seconds of film, a line for each setting, with standard errors."""
     series = {}
     for setting, rows in chosen.items():
