@@ -41,6 +41,7 @@ from storyflow.farm.media import store_source
 from storyflow.farm.pools import Farm, WorkerPool
 from storyflow.farm.progress import telling_steps
 from storyflow.farm.retries import WorkerDied
+from storyflow.farm.timings import prompt_entry, timing_entry
 from storyflow.planning.keys import canonical, prompt_key
 from storyflow.planning.nodes import Plan, Segment
 from storyflow.planning.sources import key_of, sources
@@ -236,6 +237,8 @@ class _Prompts(_Stage):
 
     def done(self, task: str, output: Rendered, before: bool, seconds: float) -> None:
         self.film.embeddings[self.texts[task]] = output.artifact
+        if not output.adopted:
+            self.film.store.remember(prompt_entry(self.film.kind.encoder), output.artifact.key)
 
     def failed(self, task: str, error: BaseException, blocked: tuple[str, ...]) -> None:
         self.film.unreadable[self.texts[task]] = error
@@ -317,6 +320,8 @@ class _Segments(_Stage):
         film.artifacts[task] = artifact
         if before or output.adopted:
             film.reused.add(task)
+        else:
+            film.store.remember(timing_entry(segment.inputs), artifact.key)
         path = film.store.path(artifact, FRAMES)  # verified already: costs nothing
         film.emit(
             SegmentDone(

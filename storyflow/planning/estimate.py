@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 
+from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan, PlannedTake, Segment
 from storyflow.renderer import CardFit, ModelKind
 from storyflow.storyboard.resolved import Mode
@@ -83,7 +84,8 @@ class Quote:
     """The table of a plan and its totals, as `storyflow plan` prints them.
 
     `memory` says on which graphics cards its longest window, of `window` frames, can be rendered;
-    empty for kinds of models that need none.
+    empty for kinds of models that need none. `estimate` is what is left to render, in time and
+    money.
     """
 
     title: str
@@ -95,6 +97,7 @@ class Quote:
     notices: tuple[str, ...]
     window: int = 0
     memory: tuple[CardFit, ...] = ()
+    estimate: Estimate | None = None
 
     def as_data(self) -> dict[str, object]:
         """The same as values for JSON."""
@@ -170,7 +173,9 @@ def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
     return tuple(rows)
 
 
-def quote_of(plan: Plan, prediction: Prediction, kind: ModelKind) -> Quote:
+def quote_of(
+    plan: Plan, prediction: Prediction, kind: ModelKind, estimate: Estimate | None = None
+) -> Quote:
     """Table and totals of a plan, and the memory that its kind of model needs for it."""
     window = max((segment.inputs.spec.window for segment in plan.segments), default=0)
     return Quote(
@@ -183,6 +188,7 @@ def quote_of(plan: Plan, prediction: Prediction, kind: ModelKind) -> Quote:
         notices=tuple(map(str, plan.notices)),
         window=window,
         memory=kind.memory(window) if kind.memory is not None and window else (),
+        estimate=estimate,
     )
 
 

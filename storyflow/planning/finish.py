@@ -1,0 +1,208 @@
+"""When a film will be finished and what it will cost, before anything is rendered.
+
+`Timings` say how long one segment takes: medians of what the store has of the same model, settings
+and frame size, else operations at an assumed speed. `estimate` sends the segments through as many
+workers, longest remaining chain first, as the farm does, so that no number of workers makes it
+shorter than its longest chain.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from storyflow.planning.nodes import Segment
+
+GPU_SPEED = 3e14
+"""Operations a second assumed of a GPU worker: SkyReels-V2 at half a frame a second on one H100."""
+
+CPU_SPEED = 3e10
+"""Operations a second assumed of one CPU thread, in float32."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What segments of one length took: the median of `count` of them. `flops` is of one."""
+
+    window: int
+    overlap: int
+    seconds: float
+    count: int
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How long things take on one worker of one numerics class.
+
+    `setup` is loading the model, `prompt` encoding one text, `prompt_setup` loading the text
+    encoder, in seconds. Without `lengths`, `speed` is assumed, in operations a second; 0 where
+    operations say nothing about the time (the slate).
+    """
+
+    lengths: tuple[Timing, ...] = ()
+    numerics: str = ""
+    setup: float = 0.0
+    prompt: float = 0.0
+    prompt_setup: float = 0.0
+    speed: float = 0.0
+
+    def seconds(self, segment: Segment) -> float:
+        """How long a segment will take; 0 where nothing is known."""
+        spec = segment.inputs.spec
+        for timing in self.lengths:
+            if (timing.window, timing.overlap) == (spec.window, spec.overlap):
+                return timing.seconds
+        if self.lengths:
+            # Another length: by its operations, or where nobody counts those, by its frames.
+            near = min(self.lengths, key=lambda t: abs(t.window - spec.window))
+            if near.flops and segment.flops:
+                return near.seconds * segment.flops / near.flops
+            return near.seconds * spec.new / (near.window - near.overlap)
+        return segment.flops / self.speed if self.speed else 0.0
+
+    @property
+    def source(self) -> str:
+        """Where the figures come from, for people."""
+        if self.lengths:
+            count = sum(timing.count for timing in self.lengths)
+            timings = "1 timing" if count == 1 else f"{count} timings"
+            return f"{timings} in the store, {self.numerics or 'numerics class unknown'}"
+        if self.speed:
+            return f"assumed {self.speed / 1e12:g} TFLOP/s a worker; no timings in the store yet"
+        return "nothing: no timings in the store yet"
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How long rendering takes with so many workers, in seconds."""
+
+    workers: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to render, in time and money.
+
+    `gpu_seconds` are worker seconds times the GPUs of a worker (a worker without any counts as
+    one), loading included. `chain_seconds` is the longest chain: no number of workers is faster.
+    `finish` has several numbers of workers, `workers` and `seconds` those asked for; both None
+    where nobody said how many. `timed` says whether the store's own timings were used.
+    """
+
+    segments: int
+    prompts: int
+    gpu_seconds: float
+    chain_seconds: float
+    finish: tuple[Finish, ...]
+    source: str
+    timed: bool
+    workers: int | None = None
+    seconds: float | None = None
+    money: float | None = None
+    currency: str = ""
+
+    @property
+    def gpu_hours(self) -> float:
+        """The same in hours."""
+        return self.gpu_seconds / 3600
+
+
+def estimate(
+    segments: Iterable[Segment],
+    prompts: int,
+    timings: Timings,
+    *,
+    workers: int | None = None,
+    gpus: float = 1.0,
+    price: float | None = None,
+    currency: str = "",
+) -> Estimate:
+    """The cost of rendering these segments and encoding so many texts.
+
+    `gpus` are those of one worker, `price` is money per GPU-hour.
+    """
+    left = _Work(segments, timings.seconds)
+    count = len(left.seconds)
+    before = timings.prompt_setup + prompts * timings.prompt if prompts else 0.0
+
+    def wall(number: int) -> float:
+        return before + (timings.setup + left.makespan(number) if count else 0.0)
+
+    chain = wall(count)
+    numbers = sorted({1, 2, 4, 8, 16, 64, 256, workers or 1}) if count else []
+    finish: list[Finish] = []
+    for number in numbers:
+        shortest = bool(finish) and finish[-1].seconds <= chain * 1.001
+        if number == workers or not shortest:
+            finish.append(Finish(number, wall(number)))
+    loads = min(workers or 1, left.width) * timings.setup if count else 0.0
+    total = (sum(left.seconds.values()) + loads + before) * gpus
+    return Estimate(
+        segments=count,
+        prompts=prompts,
+        gpu_seconds=total,
+        chain_seconds=chain,
+        finish=tuple(finish),
+        source=timings.source,
+        timed=bool(timings.lengths),
+        workers=workers,
+        seconds=None if workers is None else wall(workers),
+        money=None if price is None else price * total / 3600,
+        currency=currency if price is not None else "",
+    )
+
+
+class _Work:
+    """Segments, their seconds and what waits for what; parents outside are there already."""
+
+    def __init__(self, segments: Iterable[Segment], seconds: Callable[[Segment], float]) -> None:
+        by_recipe = {segment.recipe: segment for segment in segments}
+        self.seconds = {recipe: seconds(segment) for recipe, segment in by_recipe.items()}
+        self.parents = {
+            recipe: tuple(p for p in segment.parents if p in by_recipe)
+            for recipe, segment in by_recipe.items()
+        }
+        self.children: dict[str, list[str]] = {recipe: [] for recipe in by_recipe}
+        for recipe, parents in self.parents.items():
+            for parent in parents:
+                self.children[parent].append(recipe)
+        self.rank = self._ranks()
+
+    @property
+    def width(self) -> int:
+        """At most as many workers are ever of use."""
+        return max(1, sum(not parents for parents in self.parents.values()))
+
+    def makespan(self, workers: int) -> float:
+        """Seconds until all is done: list scheduling, the longest remaining chain first."""
+        if workers == 1:
+            return sum(self.seconds.values())
+        if workers >= len(self.seconds):
+            return max(self.rank.values(), default=0.0)
+        waiting = {recipe: len(parents) for recipe, parents in self.parents.items()}
+        ready = [(-self.rank[recipe], recipe) for recipe, count in waiting.items() if not count]
+        heapq.heapify(ready)
+        running: list[tuple[float, str]] = []
+        now = 0.0
+        while ready or running:
+            while ready and len(running) < workers:
+                _, recipe = heapq.heappop(ready)
+                heapq.heappush(running, (now + self.seconds[recipe], recipe))
+            now, done = heapq.heappop(running)
+            for child in self.children[done]:
+                waiting[child] -= 1
+                if not waiting[child]:
+                    heapq.heappush(ready, (-self.rank[child], child))
+        return now
+
+    def _ranks(self) -> Mapping[str, float]:
+        """Each segment's seconds and those of the longest chain behind it."""
+        rank: dict[str, float] = {}
+        for recipe in TopologicalSorter(self.children).static_order():
+            behind = max((rank[child] for child in self.children[recipe]), default=0.0)
+            rank[recipe] = self.seconds[recipe] + behind
+        return rank
