@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         check,
         choose_take,
         cut,
+        diff,
         hold,
         load,
         parse,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from storyflow.storyboard.model import Beat, Film, Scene, Shot, Title
 
 _HOMES = {
-    "storyflow.api": "branch check choose_take cut quote hold load parse plan release render "
+    "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
     "schema show start write_ids",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
@@ -90,6 +91,7 @@ __all__ = [
     "check",
     "choose_take",
     "cut",
+    "diff",
     "dump",
     "hold",
     "load",

@@ -13,14 +13,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from storyflow import lockfile
+from storyflow.beforehand import diff_of, estimate_of
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.documents import did_you_mean
-from storyflow.errors import InputError, Problem, ProfileError, StoryboardError, StoryflowError
+from storyflow.errors import (
+    InputError,
+    Problem,
+    ProfileError,
+    StoreError,
+    StoryboardError,
+    StoryflowError,
+)
 from storyflow.events import Event, Notice, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, refuse_unsupported, render_film
@@ -28,6 +37,7 @@ from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.pipeline import load_profile
+from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import Quote, predict, quote_of
 from storyflow.planning.nodes import Plan
 from storyflow.planning.pinning import branch_point, held_take
@@ -93,21 +103,40 @@ def plan(film: Storyboard, **options: Unpack[Options]) -> Plan:
 
 
 def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
-    """What a render would do: a row per take, reuse, totals. Raises InputError, StoreError."""
+    """What a render would do: a row per take, reuse, totals, time and money.
+
+    Raises InputError, StoreError.
+    """
     what = order(film, **options)
     made = prepare(what)
-    return quote_of(made.plan, predict(made.plan, Store(what.store).recipes()), made.kind)
+    store = Store(what.store)
+    index = store.recipes()
+    estimate = estimate_of(what, made, store, index)
+    return quote_of(made.plan, predict(made.plan, index), made.kind, estimate)
+
+
+def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
+    """What a render would reuse and render, and which input of each segment has changed.
+
+    Raises InputError, StoreError.
+    """
+    what = order(film, **options)
+    made = prepare(what)
+    store = Store(what.store)
+    return diff_of(what, made, store, store.recipes())
 
 
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     """Begin to render and return at once: events, cancelling and the result are the run's.
 
-    Raises InputError for what can't be rendered at all; everything later is in the run's result.
+    Raises InputError for what can't be rendered at all, BudgetError for what would cost more than
+    the limits allow; everything later is in the run's result.
     """
     what = order(film, **options)
     made = prepare(what)
     _known_shots(what, made.plan)
     notices = refuse_unsupported(made)
+    made = _estimated(what, made)
     tally = _Tally(what, made)
 
     async def work(emit: Emit) -> Result:
@@ -282,6 +311,17 @@ def _known_shots(what: Order, planned: Plan) -> None:
             raise InputError(f"the film has no shot {shot!r}", cure=did_you_mean(shot, ids))
 
 
+def _estimated(what: Order, made: Production) -> Production:
+    """With what the order would cost. Raises BudgetError where that is more than is allowed."""
+    try:
+        store = Store(what.store)
+        estimate = estimate_of(what, made, store, store.recipes())
+    except StoreError:
+        return made  # the run tells it, with what else it finds
+    what.budget.refuse(estimate.gpu_seconds)
+    return replace(made, estimate=estimate)
+
+
 class _Tally:
     """Counts what a run did, for the result of one that did not end by itself."""
 
@@ -319,6 +359,7 @@ __all__ = [
     "check",
     "choose_take",
     "cut",
+    "diff",
     "hold",
     "load",
     "order",

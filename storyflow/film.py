@@ -23,8 +23,10 @@ from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
+from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
+from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
@@ -61,11 +63,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Production:
-    """An order, planned: nothing is rendered or written yet. `lock` holds what the plan pinned."""
+    """An order, planned: nothing is rendered or written yet.
+
+    `lock` holds what the plan pinned, `estimate` what the order would cost, where that was asked.
+    """
 
     plan: Plan
     lock: Lock
     kind: ModelKind
+    estimate: Estimate | None = None
 
 
 def prepare(order: Order) -> Production:
@@ -84,13 +90,14 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
     was finished until then is in the store.
     """
     plan, kind = made.plan, made.kind
-    with claimed(order.folder):
+    with claimed(order.folder), recording(order.folder, plan, made.estimate, emit) as (noted, emit):
         store = Store(order.store)
         write_lock(order.lock_file, made.lock)
         only = wanted(plan, order)
         _announce(made, store, only, emit)
         async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
             report = await render_plan(plan, kind, store, farm, emit, only=only)
+        noted.spent(report.spent, order.cluster.workers.gpus or 1.0)
         artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
         # Read anew: a take may have been chosen or held while the film was rendered.
         write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
