@@ -11,9 +11,9 @@ from typing import Any
 
 from storyflow.documents import Strict
 from storyflow.errors import Problem, ProfileError
-from storyflow.forcing.advice import advice
 from storyflow.forcing.config import ForcingConfig, Lora
-from storyflow.forcing.cost import forward_passes, segment_flops
+from storyflow.forcing.cost.advice import advice
+from storyflow.forcing.cost.flops import forward_passes, segment_flops
 from storyflow.forcing.lattice import ForcingLattice, TransformerShape
 from storyflow.forcing.wrong import WrongSetting
 from storyflow.pipeline import (
@@ -77,9 +77,9 @@ def _slate(profile: Profile) -> ModelKind:
 
 
 def _forcing(profile: Profile, threads: int) -> ModelKind:
-    from storyflow.forcing.family import FORCING
-    from storyflow.forcing.identity import identity
-    from storyflow.forcing.source import checkpoint, locate
+    from storyflow.forcing.weights.family import FORCING
+    from storyflow.forcing.weights.identity import identity
+    from storyflow.forcing.weights.source import checkpoint, locate
 
     model, size = profile.model, profile.frame
     config = _config(profile, threads)
@@ -120,11 +120,11 @@ RANDOM_WEIGHTS = "toybox has no trained weights yet: it renders with random ones
 
 
 def _sequence(profile: Profile, threads: int) -> ModelKind:
-    from storyflow.forcing.family import CLIP_TOKENS, SEQUENCE
-    from storyflow.forcing.identity import identity
     from storyflow.forcing.sequence.lattice import SequenceLattice
     from storyflow.forcing.sequence.settings import NEUTRAL, pixel_fields
-    from storyflow.forcing.source import checkpoint
+    from storyflow.forcing.weights.family import CLIP_TOKENS, SEQUENCE
+    from storyflow.forcing.weights.identity import identity
+    from storyflow.forcing.weights.source import checkpoint
 
     model, size = profile.model, profile.frame
     _refuse_forcing_settings(profile)
@@ -241,7 +241,7 @@ def _config(profile: Profile, threads: int, **forced: Any) -> ForcingConfig:
 
 def _identity(weights: str, config: ForcingConfig) -> str:
     """The model's weights and what LoRAs make of them."""
-    from storyflow.forcing.lorafiles import identities
+    from storyflow.forcing.weights.lorafiles import identities
 
     return "\n".join(text for text in (weights, identities(config)) if text)
 
@@ -250,7 +250,7 @@ def _memory(
     config: ForcingConfig, shape: TransformerShape, size: Size
 ) -> Callable[[int], tuple[CardFit, ...]]:
     def memory(window: int) -> tuple[CardFit, ...]:
-        from storyflow.forcing.memory import table
+        from storyflow.forcing.cost.memory import table
 
         return tuple(
             CardFit(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.family import RELEASED
-from storyflow.forcing.memory import table
+from storyflow.forcing.cost.memory import table
+from storyflow.forcing.weights.family import RELEASED
 from storyflow.pipeline import EngineSection, ForcingSection
 from storyflow.timing import Size
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.cost import segment_flops
+from storyflow.forcing.cost.flops import segment_flops
 from storyflow.forcing.lattice import (
     ForcingLattice,
     TransformerShape,
@@ -147,8 +147,8 @@ def test_a_segment_costs_its_steps_twice_when_guided() -> None:
 
 def test_kinds_configs_and_identities_import_no_torch() -> None:
     code = (
-        "import sys, storyflow.forcing.config, storyflow.forcing.source; "
-        "from storyflow.forcing.identity import identity; identity('toybox'); "
+        "import sys, storyflow.forcing.config, storyflow.forcing.weights.source; "
+        "from storyflow.forcing.weights.identity import identity; identity('toybox'); "
         "from storyflow.kinds import kind_of; from storyflow.pipeline import load_profile; "
         "kind_of(load_profile('skyreels-v2-i2v-1.3b-540p')[1]).cost(97); "
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"

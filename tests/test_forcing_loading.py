@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from storyflow.errors import ModelError, SegmentError
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.identity import identity
 from storyflow.forcing.loading import load_model, load_text_encoder
-from storyflow.forcing.source import TOYBOX_SHAPE, locate, transformer_shape
 from storyflow.forcing.text import UMT5TextEncoder, clean
+from storyflow.forcing.weights.identity import identity
+from storyflow.forcing.weights.source import TOYBOX_SHAPE, locate, transformer_shape
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -230,7 +230,7 @@ def test_identity_follows_the_content_not_the_place(
 
 
 def test_identity_hashes_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from storyflow.forcing import identity as module
+    from storyflow.forcing.weights import identity as module
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tiny_models.copy_folder(tmp_path / "model")

@@ -15,8 +15,8 @@ from torch import Tensor
 from storyflow.errors import ModelError
 from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.loading import load_model
-from storyflow.forcing.lora import read_loras
-from storyflow.forcing.lorafiles import identities
+from storyflow.forcing.weights.lora import read_loras
+from storyflow.forcing.weights.lorafiles import identities
 
 RANK = 2
 WIDTH, FFN = 24, 48

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from storyflow.forcing.conditions import Conditions
 from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.cost.memory import CARDS, fit, predict
+from storyflow.forcing.cost.vae import VaeShape, vae_memory
 from storyflow.forcing.lattice import TransformerShape, latent_frames
-from storyflow.forcing.memory import CARDS, fit, predict
 from storyflow.forcing.noise import SeededNoise
 from storyflow.forcing.offload import ParkedBlocks
-from storyflow.forcing.quantize import quantize_block
 from storyflow.forcing.segment import Model, denoise, render_segment
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
-from storyflow.forcing.vaememory import VaeShape, vae_memory
+from storyflow.forcing.weights.quantize import quantize_block
 from storyflow.renderer import Given, History, SegmentSpec
 from storyflow.timing import Size
 

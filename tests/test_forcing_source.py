@@ -14,9 +14,17 @@ import tiny_models
 import tiny_sequences
 
 from storyflow.errors import ModelError
-from storyflow.forcing.family import FORCING, IMAGE, RELEASED, SEQUENCE, TEXT, Family, family_of
 from storyflow.forcing.lattice import forward_flops
-from storyflow.forcing.source import (
+from storyflow.forcing.weights.family import (
+    FORCING,
+    IMAGE,
+    RELEASED,
+    SEQUENCE,
+    TEXT,
+    Family,
+    family_of,
+)
+from storyflow.forcing.weights.source import (
     RENDERER_PARTS,
     TEXT_PARTS,
     check_folder,

@@ -22,9 +22,9 @@ from storyflow.forcing.attention import backend_of, usable
 from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.loading import load_model
 from storyflow.forcing.offload import DirectLane, ParkedBlocks
-from storyflow.forcing.quantize import Kind, QuantizedLinear, quantize_block, quantized
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
+from storyflow.forcing.weights.quantize import Kind, QuantizedLinear, quantize_block, quantized
 
 CPU = torch.device("cpu")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -112,7 +112,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random transformer of some 190 million parameters, 380 MB in bfloat16."""
     from diffusers import SkyReelsV2Transformer3DModel
 
-    from storyflow.forcing.weights import empty
+    from storyflow.forcing.weights.fill import empty
 
     settings = {"num_attention_heads": 8, "attention_head_dim": 128, "ffn_dim": 4096}
     settings |= {"num_layers": 10, "text_dim": 256, "freq_dim": 64}

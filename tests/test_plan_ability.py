@@ -159,8 +159,8 @@ def test_an_extension_must_be_long_enough_to_be_continued(folder: Path) -> None:
 
 
 def test_what_settings_mean_is_told_with_the_plan() -> None:
-    from storyflow.forcing.advice import advice
     from storyflow.forcing.config import ForcingConfig
+    from storyflow.forcing.cost.advice import advice
 
     plain = ForcingConfig(model="toybox")
     assert advice(plain) == ()

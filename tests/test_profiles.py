@@ -110,7 +110,7 @@ def test_the_full_sequence_profiles_hold_the_references_values(row: tuple[object
 
 
 def test_every_released_checkpoint_has_a_profile() -> None:
-    from storyflow.forcing.family import RELEASED
+    from storyflow.forcing.weights.family import RELEASED
 
     profiles = [load_profile(name)[1].model for name in names("pipelines")]
     assert {m.id: m.kind for m in profiles if m.id.startswith("Skywork/")} == {

@@ -2,11 +2,11 @@
 
 Read in this order: `segment` is the loop; `conditions` (what a window is given), `schedule` (who
 is at which noise level when), `solver`, `transformer` with `block`, `vae`, `noise` and `stepcache`
-are what it calls; `renderer` and `text` are what workers hold; `config`, `lattice`, `cost`,
-`memory` and `advice` are what planners ask; `source`, `family`, `identity` and `loading` find, name
-and load the weights; `attention` chooses the kernel, `cpu` makes small VAEs fast. `sequence` holds
-the models that render a shot as one whole window, with the same loop. What planners ask, `source`,
-`family` and `identity` import no torch.
+are what it calls. `renderer` (over `windowed`) and `text` are what workers hold, `loading` builds
+their models; `attention` chooses the kernel, `offload` parks blocks in main memory, `cpu` makes
+small VAEs fast. `config` and `lattice` are what planners ask, and the package `cost`. The package
+`weights` finds, names and reads weights; `sequence` holds the models that render a shot as one
+whole window, with the same loop. What planners ask imports no torch.
 
 Switches are of three classes: *bitwise* (the same bits as the plain loop), *rounding* (the last
 bits), *lossy* (another picture, for speed; off by default).

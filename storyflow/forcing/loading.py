@@ -1,9 +1,10 @@
 """From a checked folder to modules in memory.
 
 Modules are made on the meta device and filled from memory-mapped safetensors straight in their
-final dtype and on their final device (weights.py), so no second copy of the weights ever exists. On
-the way LoRAs are added (lora.py), large weights quantized (quantize.py) and blocks parked in main
-memory (offload.py), one block at a time. Nothing is unpickled and no code is fetched.
+final dtype and on their final device (weights/fill.py), so no second copy of the weights ever
+exists. On the way LoRAs are added (weights/lora.py), large weights quantized (weights/quantize.py)
+and blocks parked in main memory (offload.py), one block at a time. Nothing is unpickled and no code
+is fetched.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from storyflow.errors import ModelError
 from storyflow.forcing.attention import backend_of, dispatch_name
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.cpu import quicken
-from storyflow.forcing.identity import TOYBOX_SEED
-from storyflow.forcing.lora import read_loras
 from storyflow.forcing.offload import ParkedBlocks
-from storyflow.forcing.quantize import make_ready, quantized
 from storyflow.forcing.segment import Model
-from storyflow.forcing.source import RENDERER_PARTS, TEXT_PARTS, local_folder, locate
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
-from storyflow.forcing.weights import Weights, broken, check_fit, empty, fill
+from storyflow.forcing.weights.fill import Weights, broken, check_fit, empty, fill
+from storyflow.forcing.weights.identity import TOYBOX_SEED
+from storyflow.forcing.weights.lora import read_loras
+from storyflow.forcing.weights.quantize import make_ready, quantized
+from storyflow.forcing.weights.source import RENDERER_PARTS, TEXT_PARTS, local_folder, locate
 
 
 def device_of(config: ForcingConfig) -> torch.device:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from storyflow.forcing.weights import assign
+from storyflow.forcing.weights.fill import assign
 
 _ALIGNED = 256
 """Bytes: tensors start at multiples of this, as allocators' do, so kernels choose the same way."""

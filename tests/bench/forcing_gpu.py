@@ -22,12 +22,12 @@ from forcing_pairs import LARGE, SMALL, Pair, distance, random_pair
 
 from storyflow.forcing.attention import backend_of, dispatch_name, usable
 from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.cost.memory import CARDS, RESERVE, predict
 from storyflow.forcing.lattice import TransformerShape, forward_flops
-from storyflow.forcing.memory import CARDS, RESERVE, predict
 from storyflow.forcing.offload import ParkedBlocks
-from storyflow.forcing.quantize import quantize_block
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
+from storyflow.forcing.weights.quantize import quantize_block
 from storyflow.timing import Size
 
 CUDA = "cuda:0"

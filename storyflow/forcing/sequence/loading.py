@@ -10,7 +10,6 @@ from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel
 from transformers import CLIPVisionModel, CLIPVisionModelWithProjection
 
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.family import CLIP_TOKENS, SEQUENCE, shape_of
 from storyflow.forcing.loading import (
     Part,
     device_of,
@@ -22,8 +21,9 @@ from storyflow.forcing.loading import (
 )
 from storyflow.forcing.sequence.clip import ImageEncoder
 from storyflow.forcing.sequence.segment import SequenceModel
-from storyflow.forcing.source import local_folder, locate, read_json
-from storyflow.forcing.weights import broken
+from storyflow.forcing.weights.family import CLIP_TOKENS, SEQUENCE, shape_of
+from storyflow.forcing.weights.fill import broken
+from storyflow.forcing.weights.source import local_folder, locate, read_json
 
 PARTS = ("transformer", "vae", "image_encoder")
 """What a renderer loads; text-to-video folders have no image encoder."""

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from storyflow.forcing.family import MASK_CHANNELS
 from storyflow.forcing.lattice import FRAMES_PER_LATENT, latent_frames
 from storyflow.forcing.transformer import LeanTransformer, PromptContext
 from storyflow.forcing.vae import StreamingVAE, to_floats
+from storyflow.forcing.weights.family import MASK_CHANNELS
 
 Picture = NDArray[np.uint8]
 """uint8 [height, width, 3], RGB."""

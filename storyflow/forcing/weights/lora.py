@@ -26,8 +26,8 @@ from torch import Tensor
 
 from storyflow.errors import ModelError
 from storyflow.forcing.config import ForcingConfig, Lora
-from storyflow.forcing.lorafiles import lora_file
-from storyflow.forcing.source import tensor_shapes
+from storyflow.forcing.weights.lorafiles import lora_file
+from storyflow.forcing.weights.source import tensor_shapes
 
 _PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.diffusion_model.")
 _KOHYA = "lora_unet_"

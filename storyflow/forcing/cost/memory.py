@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from storyflow.forcing.config import ForcingConfig
+from storyflow.forcing.cost.vae import VaeShape, vae_memory
 from storyflow.forcing.lattice import PIXELS_PER_LATENT, TransformerShape, latent_frames
-from storyflow.forcing.vaememory import VaeShape, vae_memory
 from storyflow.timing import Size
 
 GIB = 1024**3

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from storyflow.errors import ModelError
-from storyflow.forcing.family import (
+from storyflow.forcing.lattice import TransformerShape
+from storyflow.forcing.weights.family import (
     FAMILIES,
     FORCING,
     RELEASED,
@@ -24,7 +25,6 @@ from storyflow.forcing.family import (
     transformer_fault,
     vae_fault,
 )
-from storyflow.forcing.lattice import TransformerShape
 
 PART_CLASSES = {
     "transformer": ("SkyReelsV2Transformer3DModel",),

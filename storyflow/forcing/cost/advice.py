@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from storyflow.errors import Problem
 from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.cost import forward_passes
+from storyflow.forcing.cost.flops import forward_passes
 
 
 def advice(config: ForcingConfig) -> tuple[Problem, ...]:

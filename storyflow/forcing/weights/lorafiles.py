@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storyflow.errors import ModelError
 from storyflow.forcing.config import ForcingConfig, Lora
-from storyflow.forcing.identity import file_identity
+from storyflow.forcing.weights.identity import file_identity
 
 _USUAL = "pytorch_lora_weights.safetensors"
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from storyflow.errors import ModelError
-from storyflow.forcing.source import tensor_shapes, weight_files
+from storyflow.forcing.weights.source import tensor_shapes, weight_files
 
 
 class Weights:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from storyflow.errors import ModelError
-from storyflow.forcing.source import locate
+from storyflow.forcing.weights.source import locate
 
 TOYBOX_SEED = 0
 """Of the toybox's random weights, as long as it has not been trained."""
