@@ -134,7 +134,7 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     """
     what = order(film, **options)
     made = prepare(what)
-    _known_shots(what, made.plan)
+    known_shots(what, made.plan)
     notices = refuse_unsupported(made)
     made = _estimated(what, made)
     tally = _Tally(what, made)
@@ -192,7 +192,7 @@ def choose_take(film: Storyboard, shot: str, take: int, **options: Unpack[Option
     """The cut uses this take of the shot from now on. Raises InputError."""
     what = order(film, **options)
     made = prepare(what)
-    _write(what, lockfile.choose_take(made.lock, shot, take))
+    save_lock(what, lockfile.choose_take(made.lock, shot, take))
 
 
 def hold(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
@@ -204,13 +204,13 @@ def hold(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
     made = prepare(what)
     found = look_up(made.plan, made.kind, Store(what.store))
     keys = {recipe: artifact.key for recipe, artifact in found.items()}
-    _write(what, lockfile.hold(made.lock, shot, held_take(made.plan, shot, keys)))
+    save_lock(what, lockfile.hold(made.lock, shot, held_take(made.plan, shot, keys)))
 
 
 def release(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
     """Let a held shot follow its inputs again. Raises InputError."""
     what = order(film, **options)
-    _write(what, lockfile.unhold(prepare(what).lock, shot))
+    save_lock(what, lockfile.unhold(prepare(what).lock, shot))
 
 
 def branch(
@@ -230,7 +230,7 @@ def branch(
     except ValueError as error:
         raise InputError(f"--at {at}: {error}") from None
     lock, made_take = lockfile.branch_take(made.lock, shot, take, branch_point(source, frame))
-    _write(what, lock)
+    save_lock(what, lock)
     return made_take.take
 
 
@@ -299,12 +299,14 @@ def _slug(title: str) -> str:
     return re.sub(r"[^\w]+", "-", title.lower()).strip("-")[:80] or "film"
 
 
-def _write(what: Order, lock: Lock) -> None:
+def save_lock(what: Order, lock: Lock) -> None:
+    """Write an order's lock where it belongs. Raises InfrastructureError."""
     what.lock_file.parent.mkdir(parents=True, exist_ok=True)
     write_lock(what.lock_file, lock)
 
 
-def _known_shots(what: Order, planned: Plan) -> None:
+def known_shots(what: Order, planned: Plan) -> None:
+    """Raise InputError where the order asks for a shot that the plan hasn't."""
     ids = [entry.shot for entry in planned.cut]
     for shot in sorted(what.shots or ()):
         if shot not in ids:

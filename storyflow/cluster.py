@@ -69,6 +69,15 @@ class Cluster(Strict):
         description="local: a Ray of its own on this machine; auto: the running one; HOST:PORT or "
         "ray://HOST:PORT: a remote one; in-process: no Ray at all.",
     )
+    jobs: str | None = Field(
+        default=None,
+        description="URL of the cluster's job API, for `storyflow submit`: http://HEAD:8265.",
+    )
+    python: str = Field(
+        default="python",
+        min_length=1,
+        description="The Python on the cluster that submitted films are rendered with.",
+    )
     store: str = Field(
         default=".storyflow/store", description="Folder of finished segments, seen by all workers."
     )

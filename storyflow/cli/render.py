@@ -23,6 +23,7 @@ from storyflow.cli.options import (
 if TYPE_CHECKING:
     from types import FrameType
 
+    from storyflow.events import Result
     from storyflow.run import Run
 
 
@@ -86,6 +87,12 @@ def cut(
 
 def follow(run: Run) -> NoReturn:
     """Watch a run to its end and leave with its exit code."""
+    _, code = watched(run)
+    raise typer.Exit(code)
+
+
+def watched(run: Run) -> tuple[Result, int]:
+    """Watch a run to its end: its result and the exit code. Signals stop it."""
     from rich.console import Console
 
     from storyflow.errors import StoryflowError
@@ -112,4 +119,4 @@ def follow(run: Run) -> NoReturn:
             signal.signal(number, handler)
     for line in summary(result):
         console.print(line, highlight=False, soft_wrap=True)
-    raise typer.Exit(code[0] if code and not result.complete else result.exit_code)
+    return result, code[0] if code and not result.complete else result.exit_code

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["segment", "prompt", "media"]
-"""A rendered segment, an embedded text, or what is read of an author's picture or clip."""
+Kind = Literal["segment", "prompt", "media", "file", "job", "film"]
+"""A rendered segment, an embedded text, what is read of an author's picture or clip; and what goes
+to a cluster and comes back: an author's file as it is, a submitted job, the film it made."""
 
 FRAMES = "frames.mov"
 """Blob name of a segment's new frames, or of media, as a lossless clip (see `clip.py`)."""

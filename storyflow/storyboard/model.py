@@ -35,11 +35,15 @@ from storyflow.yamltree import Mark
 
 @dataclass(frozen=True)
 class Origin:
-    """Where something was read from. Two origins are always equal: a film is what it says."""
+    """Where something was read from. Two origins are always equal: a film is what it says.
+
+    `placed` are files that lie elsewhere than where the author's texts name them, by these texts.
+    """
 
     file: str | None = field(default=None, compare=False)
     mark: Mark | None = field(default=None, compare=False, repr=False)
     root: Path | None = field(default=None, compare=False)
+    placed: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
 
     def where(self, *path: str | int) -> Where:
         """The place of the value at `path` within this, or of the nearest thing around it."""

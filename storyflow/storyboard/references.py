@@ -68,6 +68,11 @@ def find(text: str, root: Path, *, allow_outside: bool = False) -> Reference:
         near = nearest(Path(text).name, _names(path.parent))
         cure = f"did you mean '{Path(text).parent / near}'?" if near else "put it there"
         raise BadReference("missing-reference", "this file is not there", cure)
+    return look(path)
+
+
+def look(path: Path) -> Reference:
+    """A file that is there, looked into. Raises BadReference."""
     if not path.is_file():
         raise BadReference("not-a-file", "this is not a file", "name a picture or a clip")
     kind = KINDS.get(path.suffix.lower())

@@ -69,7 +69,7 @@ def examine(
     top = Spot(film.origin)
     if not _has_shots(film, top, report):
         return None, report.problems
-    folder = Folder(root or film.origin.root or Path.cwd(), allow_outside)
+    folder = Folder(root or film.origin.root or Path.cwd(), allow_outside, film.origin.placed)
     rate = film.fps or RATE
     numbered = _number(film, pinned)
     _refuse_duplicates(numbered, report)

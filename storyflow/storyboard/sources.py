@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from storyflow.documents import did_you_mean
 from storyflow.storyboard.model import Shot
-from storyflow.storyboard.references import BadReference, Reference, find, looks_like_file
+from storyflow.storyboard.references import BadReference, Reference, find, look, looks_like_file
 from storyflow.storyboard.report import Report, Spot
 from storyflow.storyboard.resolved import Mode
 
@@ -28,14 +28,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Folder:
-    """Where references are looked for."""
+    """Where references are looked for; those in `placed` are there, wherever that is."""
 
     root: Path
     allow_outside: bool = False
+    placed: Mapping[str, Path] = field(default_factory=dict)
 
     def find(self, text: str, spot: Spot, at: str, report: Report) -> Reference | None:
         """The file, or None and a problem."""
         try:
+            if (placed := self.placed.get(text)) is not None:
+                return look(placed)
             return find(text, self.root, allow_outside=self.allow_outside)
         except BadReference as bad:
             report.error(spot, at, bad.code, str(bad), value=text, cure=bad.cure)

@@ -1,0 +1,149 @@
+"""Following a job: what it is called, how far it is, what it says, its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from storyflow.errors import FarmError, InputError
+from storyflow.jobs.find import find_job, handle_of, job_address
+from storyflow.jobs.labels import FILM
+from storyflow.jobs.server import Connect, JobServer, ServerJob, connect
+from storyflow.jobs.states import status_of, stored_status
+from storyflow.jobs.values import JobHandle, JobStatus
+
+POLL_SECONDS = 1.0
+"""How often a job is asked for while somebody waits for it."""
+
+PATIENCE_SECONDS = 60.0
+"""How long the cluster may not answer before waiting ends."""
+
+
+def list_jobs(address: str | None = None, *, connecting: Connect = connect) -> list[JobStatus]:
+    """Every job of storyflow's that the cluster remembers, the newest first.
+
+    Raises InputError without an address, FarmError.
+    """
+    where = job_address(address)
+    found = [job for job in connecting(where).list() if FILM in job.labels]
+    found.sort(key=lambda job: -(job.started or 0))
+    return [status_of(handle_of(job, where), job) for job in found]
+
+
+def status(
+    film: str | Path | JobHandle,
+    *,
+    address: str | None = None,
+    connecting: Connect = connect,
+) -> JobStatus:
+    """How far a film's newest job is, or the one of a handle. Raises InputError, FarmError."""
+    job = find_job(film, address=address, connecting=connecting)
+    found = connecting(job.address).find(job.id)
+    return status_of(job, found) if found is not None else stored_status(job)
+
+
+def log(
+    film: str | Path | JobHandle, *, address: str | None = None, connecting: Connect = connect
+) -> str:
+    """What the job has printed so far. Raises InputError, FarmError."""
+    job = find_job(film, address=address, connecting=connecting)
+    server = connecting(job.address)
+    _known(server, job)
+    return server.log(job.id)
+
+
+def tail(
+    film: str | Path | JobHandle, *, address: str | None = None, connecting: Connect = connect
+) -> Iterator[str]:
+    """What the job prints, piece by piece from its beginning to its end.
+
+    Raises InputError, FarmError.
+    """
+    job = find_job(film, address=address, connecting=connecting)
+    server = connecting(job.address)
+    _known(server, job)
+    yield from server.tail(job.id)
+
+
+def cancel(
+    film: str | Path | JobHandle,
+    *,
+    address: str | None = None,
+    waiting: bool = True,
+    connecting: Connect = connect,
+) -> JobStatus:
+    """Stop a job, and wait until it has ended. What is finished stays in the store.
+
+    Harmless for a job that has ended. Raises InputError, FarmError.
+    """
+    job = find_job(film, address=address, connecting=connecting)
+    server = connecting(job.address)
+    found = _known(server, job)
+    if found.phase in ("pending", "running"):
+        server.stop(job.id)
+        found = until_ended(server, job.id) if waiting else _known(server, job)
+    return status_of(job, found)
+
+
+def wait(
+    film: str | Path | JobHandle,
+    *,
+    address: str | None = None,
+    connecting: Connect = connect,
+    told: Callable[[JobStatus], None] = lambda status: None,
+) -> JobStatus:
+    """Wait until a job has ended; `told` hears of every change of its state.
+
+    Raises InputError, and FarmError when the cluster does not answer for a minute.
+    """
+    job = find_job(film, address=address, connecting=connecting)
+    server = connecting(job.address)
+    if server.find(job.id) is None:
+        return stored_status(job)
+    found = until_ended(server, job.id, told=lambda found: told(status_of(job, found)))
+    return status_of(job, found)
+
+
+def until_ended(
+    server: JobServer,
+    id: str,
+    *,
+    told: Callable[[ServerJob], None] = lambda job: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ServerJob:
+    """Ask until the job has ended. A cluster that doesn't answer for a while is asked again.
+
+    Raises FarmError.
+    """
+    silent, phase = 0.0, ""
+    while True:
+        try:
+            found = server.find(id)
+        except FarmError:
+            if silent >= PATIENCE_SECONDS:
+                raise
+            silent += POLL_SECONDS
+        else:
+            silent = 0.0
+            if found is None:
+                raise FarmError(
+                    f"the cluster has forgotten job {id}: its head was started anew",
+                    cure="submit the film again; what is finished is in the store",
+                )
+            if found.phase != phase:
+                phase = found.phase
+                told(found)
+            if phase not in ("pending", "running"):
+                return found
+        sleep(POLL_SECONDS)
+
+
+def _known(server: JobServer, job: JobHandle) -> ServerJob:
+    found = server.find(job.id)
+    if found is None:
+        raise InputError(
+            f"the cluster at {job.address} no longer knows job {job.id}",
+            cure="its head was started anew; `storyflow fetch` brings what the store has",
+        )
+    return found
