@@ -23,32 +23,13 @@ from storyflow.cutting.manifest import Manifest, read_manifest
 from storyflow.errors import CutError, InputError
 from storyflow.events import CutStarted, Event, SegmentDone, Spent
 from storyflow.planning.diff import Place, Was, continued, places
-from storyflow.planning.finish import Estimate
+from storyflow.planning.finish import Account, Estimate
 from storyflow.planning.nodes import Plan
 
 Emit = Callable[[Event], None]
 
 RECORD = "run.json"
 """Name of the file in a film's folder."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """What one run took, beside what was estimated.
-
-    `began` is ISO 8601. `seconds` is the time until all segments were decided, `gpu_seconds` what
-    the workers were held, loading and failures included, `useful_seconds` what ended in stored
-    segments; both None where the run was cut short.
-    """
-
-    began: str
-    estimate: Estimate | None
-    rendered: int = 0
-    reused: int = 0
-    seconds: float | None = None
-    gpu_seconds: float | None = None
-    useful_seconds: float | None = None
-    money: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
-"""The plan as a table for people."""
+"""Plans, comparisons and bills as tables for people."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import PlanRow, Quote
+from storyflow.planning.finish import Account, Estimate
+from storyflow.replaying import Replay
 
 PIPED_WIDTH = 120
 """Columns where the output is not a terminal."""
@@ -29,6 +34,9 @@ def print_plan(quote: Quote, console: Console | None = None) -> None:
         f"{totals.render_chain} segments to render, {flops(totals.render_chain_flops)}",
         highlight=False,
     )
+    if quote.estimate is not None:
+        for line in _estimate_lines(quote.estimate):
+            console.print(line, highlight=False, soft_wrap=True)
     if quote.memory:
         cards = "; ".join(f"{f.card}: {f.text} ({f.peak / 1024**3:.1f} GiB)" for f in quote.memory)
         console.print(
@@ -38,6 +46,124 @@ def print_plan(quote: Quote, console: Console | None = None) -> None:
         )
     for notice in quote.notices:
         console.print(f"[yellow]notice[/] {escape(notice)}", highlight=False, soft_wrap=True)
+    if quote.last is not None:
+        print_account(quote.last, console)
+
+
+def print_diff(diff: Diff, console: Console | None = None) -> None:
+    """Print what would be rendered and why, equal reasons together, and what is reused."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    since = f", against the run of {diff.since}" if diff.since else ""
+    console.print(
+        f"[bold]{escape(diff.title)}[/] on {diff.pipeline}{since}: {len(diff.reuse)} segments "
+        f"reused, {len(diff.render)} to render",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", max_width=32)
+    table.add_column(overflow="fold")
+    for names, why in diff.groups:
+        table.add_row("[yellow]render[/]", escape(spans(names)), escape("\n".join(why)))
+    if diff.reuse:
+        table.add_row("[green]reuse[/]", escape(spans(diff.reuse)), "")
+    if diff.dropped:
+        table.add_row("[dim]unused[/]", escape(spans(diff.dropped)), "in the film no more")
+    console.print(table)
+
+
+def print_account(account: Account, console: Console | None = None) -> None:
+    """Print what a run was estimated to and what it came to, side by side."""
+    console = console or Console()
+    made = account.estimate
+    if made is None or account.seconds is None or account.gpu_seconds is None:
+        return
+    table = Table(
+        title=f"the run of {account.began}, estimated from {escape(made.source)}",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )
+    for name in ("", "estimate", "actual", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_row("segments", str(made.segments), str(account.rendered), "")
+    rows: list[tuple[str, float | None, float, Callable[[float], str]]] = [
+        ("GPU-hours", made.gpu_hours, account.gpu_seconds / 3600, lambda hours: f"{hours:.4g}"),
+        ("rendered in", made.seconds, account.seconds, duration),
+    ]
+    if account.money is not None:
+        name = f"cost, {made.currency}" if made.currency else "cost"
+        rows.append((name, made.money, account.money, lambda money: f"{money:.4g}"))
+    for name, planned, actual, shown in rows:
+        off = "" if not planned else f"{100 * (actual / planned - 1):+.0f} %"
+        table.add_row(name, "" if planned is None else shown(planned), shown(actual), off)
+    console.print(table)
+
+
+def print_replay(replay: Replay, console: Console | None = None) -> None:
+    """Print how what was made again compares with what is stored."""
+    console = console or Console()
+    apart = replay.distance
+    unit = "tokens" if replay.kind == "prompt" else "frames"
+    verdict = "[green]equal[/]" if replay.same else "[yellow]different[/]"
+    lines = [f"{verdict}: {escape(replay.name)}, {replay.kind} {replay.key}"]
+    if apart.differing:
+        psnr = "" if apart.psnr is None else f", PSNR {apart.psnr:.1f} dB"
+        lines.append(
+            f"{apart.differing} of {apart.count} {unit} differ, the first is {apart.first}; "
+            f"greatest difference {apart.greatest:.4g}, mean {apart.mean:.4g}{psnr}"
+        )
+    else:
+        lines.append(f"all {apart.count} {unit} are equal")
+    if replay.latents_same is False:
+        lines.append("latents differ")
+    lines.append(f"numerics then {escape(replay.then or 'not recorded')}")
+    lines.append(f"numerics now  {escape(replay.now or 'not recorded')}")
+    lines.append(f"took {replay.seconds_then:.1f} s then, {replay.seconds_now:.1f} s now")
+    lines += [f"[yellow]notice[/] {escape(note)}" for note in replay.notes]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """`14.2 s`, `3:05`, `1:03:05`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def spans(names: Iterable[str]) -> str:
+    """`1A/1-3, 1B/2`: runs of segments of one take in short."""
+    runs: list[tuple[str, int, int]] = []
+    for name in names:
+        take, _, number = name.rpartition("/")
+        place = int(number)
+        if runs and runs[-1][0] == take and runs[-1][2] == place - 1:
+            runs[-1] = (take, runs[-1][1], place)
+        else:
+            runs.append((take, place, place))
+    return ", ".join(f"{t}/{a}" if a == b else f"{t}/{a}-{b}" for t, a, b in runs)
+
+
+def _estimate_lines(made: Estimate) -> Iterator[str]:
+    if not made.segments and not made.prompts:
+        return
+    if not made.timed and not made.gpu_seconds:
+        yield f"time is not known: {escape(made.source)}"
+        return
+    money = "" if made.money is None else f", {made.money:.2f} {made.currency}"
+    finish = ", ".join(f"{f.workers}: {duration(f.seconds)}" for f in made.finish)
+    yield (
+        f"time {made.gpu_hours:.4g} GPU-hours{money}; finished, by number of workers, in {finish}; "
+        f"the longest chain takes {duration(made.chain_seconds)}"
+    )
+    yield f"from {escape(made.source)}"
 
 
 def flops(count: float) -> str:

@@ -1,6 +1,10 @@
-"""The command that says beforehand what a render would do."""
+"""Commands that say what a render would do and why, and prove what one did."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from storyflow.cli.app import app, print_json
 from storyflow.cli.options import (
@@ -12,7 +16,20 @@ from storyflow.cli.options import (
     Settings,
     StoreFolder,
     StoryboardFile,
+    Workers,
 )
+
+MaxGpuHours = Annotated[
+    float | None,
+    typer.Option("--max-gpu-hours", help="Refuse and stop at more GPU-hours than this."),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", help="Refuse and stop at a higher cost; the cluster has the price."),
+]
+MaxGpus = Annotated[
+    int | None, typer.Option("--max-gpus", help="GPUs at once, or workers where there are none.")
+]
 
 
 @app.command()
@@ -23,24 +40,58 @@ def plan(
     store: StoreFolder = None,
     cluster: ClusterName = "local",
     settings: Settings = None,
+    workers: Workers = None,
     as_json: AsJson = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Say of each segment which input has changed.")
+    ] = False,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Print what a render would do: shots, segments, prompts, reuse and cost."""
+    """Print what a render would do: shots, segments, prompts, reuse, time and cost."""
     import storyflow
 
-    what = storyflow.quote(
-        file,
-        pipeline=pipeline,
-        out=out,
-        store=store,
-        cluster=cluster,
-        settings=settings or (),
-        allow_outside=allow_outside,
-    )
+    options: storyflow.api.Options = {
+        "pipeline": pipeline,
+        "out": out,
+        "store": store,
+        "cluster": cluster,
+        "settings": settings or (),
+        "workers": workers,
+        "allow_outside": allow_outside,
+    }
+    if diff:
+        changes = storyflow.diff(file, **options)
+        if as_json:
+            print_json(changes.as_data())
+            return
+        from storyflow.tables import print_diff
+
+        print_diff(changes)
+        return
+    what = storyflow.quote(file, **options)
     if as_json:
         print_json(what.as_data())
         return
     from storyflow.tables import print_plan
 
     print_plan(what)
+
+
+@app.command()
+def replay(
+    key: Annotated[str, typer.Argument(help="A segment's or prompt's key, or its first letters.")],
+    store: StoreFolder = None,
+    cluster: ClusterName = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Make one stored segment again from its stored inputs, and compare."""
+    import storyflow
+
+    made = storyflow.replay(key, store=store, cluster=cluster)
+    if as_json:
+        print_json(made.as_data())
+    else:
+        from storyflow.tables import print_replay
+
+        print_replay(made)
+    raise typer.Exit(0 if made.same else 1)

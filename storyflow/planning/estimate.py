@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 
-from storyflow.planning.finish import Estimate
+from storyflow.planning.finish import Account, Estimate
 from storyflow.planning.nodes import Plan, PlannedTake, Segment
 from storyflow.renderer import CardFit, ModelKind
 from storyflow.storyboard.resolved import Mode
@@ -85,7 +85,7 @@ class Quote:
 
     `memory` says on which graphics cards its longest window, of `window` frames, can be rendered;
     empty for kinds of models that need none. `estimate` is what is left to render, in time and
-    money.
+    money, `last` what the film's last run came to.
     """
 
     title: str
@@ -98,6 +98,7 @@ class Quote:
     window: int = 0
     memory: tuple[CardFit, ...] = ()
     estimate: Estimate | None = None
+    last: Account | None = None
 
     def as_data(self) -> dict[str, object]:
         """The same as values for JSON."""
@@ -174,7 +175,11 @@ def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
 
 
 def quote_of(
-    plan: Plan, prediction: Prediction, kind: ModelKind, estimate: Estimate | None = None
+    plan: Plan,
+    prediction: Prediction,
+    kind: ModelKind,
+    estimate: Estimate | None = None,
+    last: Account | None = None,
 ) -> Quote:
     """Table and totals of a plan, and the memory that its kind of model needs for it."""
     window = max((segment.inputs.spec.window for segment in plan.segments), default=0)
@@ -189,6 +194,7 @@ def quote_of(
         window=window,
         memory=kind.memory(window) if kind.memory is not None and window else (),
         estimate=estimate,
+        last=last,
     )
 
 

@@ -111,6 +111,25 @@ class Estimate:
         return self.gpu_seconds / 3600
 
 
+@dataclass(frozen=True)
+class Account:
+    """What one run took, beside what was estimated.
+
+    `began` is ISO 8601. `seconds` is the time until all segments were decided, `gpu_seconds` what
+    the workers were held, loading and failures included, `useful_seconds` what ended in stored
+    segments; both None where the run was cut short.
+    """
+
+    began: str
+    estimate: Estimate | None
+    rendered: int = 0
+    reused: int = 0
+    seconds: float | None = None
+    gpu_seconds: float | None = None
+    useful_seconds: float | None = None
+    money: float | None = None
+
+
 def estimate(
     segments: Iterable[Segment],
     prompts: int,
