@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         quote,
         release,
         render,
+        replay,
         schema,
         show,
         start,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
-    "schema show start write_ids",
+    "replay schema show start write_ids",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
     "UnsupportedError",
@@ -100,6 +101,7 @@ __all__ = [
     "quote",
     "release",
     "render",
+    "replay",
     "schema",
     "show",
     "start",

@@ -41,6 +41,8 @@ from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import Quote, predict, quote_of
 from storyflow.planning.nodes import Plan
 from storyflow.planning.pinning import branch_point, held_take
+from storyflow.record import read_record
+from storyflow.replaying import Replay, replay_artifact
 from storyflow.run import Run
 from storyflow.settings import find_named, locate
 from storyflow.store.folder import Store
@@ -112,7 +114,9 @@ def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
     store = Store(what.store)
     index = store.recipes()
     estimate = estimate_of(what, made, store, index)
-    return quote_of(made.plan, predict(made.plan, index), made.kind, estimate)
+    record = read_record(what.folder)
+    last = None if record is None else record.last
+    return quote_of(made.plan, predict(made.plan, index), made.kind, estimate, last)
 
 
 def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
@@ -124,6 +128,19 @@ def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
     made = prepare(what)
     store = Store(what.store)
     return diff_of(what, made, store, store.recipes())
+
+
+def replay(
+    key: str, *, store: str | Path | None = None, cluster: str | Path | Cluster = "local"
+) -> Replay:
+    """Make the artifact of a key (or of its first letters) again from its stored inputs.
+
+    Raises InputError: no such key, one that can't be made again; StoreError, SegmentError,
+    ModelError.
+    """
+    if not isinstance(cluster, Cluster):
+        cluster = load_cluster(cluster)
+    return replay_artifact(Store(store if store is not None else cluster.store), key)
 
 
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:
@@ -370,6 +387,7 @@ __all__ = [
     "quote",
     "release",
     "render",
+    "replay",
     "schema",
     "show",
     "start",
