@@ -17,7 +17,8 @@ from storyflow.cutting.manifest import make_manifest, missing_shots, write_manif
 from storyflow.errors import UnsupportedError
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
-from storyflow.farm.lookup import look_up
+from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
+from storyflow.farm.oneclass import OneClass
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
@@ -94,11 +95,16 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
         store = Store(order.store)
         write_lock(order.lock_file, made.lock)
         only = wanted(plan, order)
-        _announce(made, store, only, emit)
+        one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
+        _announce(made, store, only, one_class, emit)
         async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
-            report = await render_plan(plan, kind, store, farm, emit, only=only)
+            report = await render_plan(
+                plan, kind, store, farm, emit, only=only, one_class=one_class
+            )
         noted.spent(report.spent, order.cluster.workers.gpus or 1.0)
-        artifacts = await asyncio.to_thread(look_up, plan, kind, store, report.artifacts)
+        artifacts = await asyncio.to_thread(
+            look_up, plan, kind, store, report.artifacts, one_class
+        )
         # Read anew: a take may have been chosen or held while the film was rendered.
         write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
         missing = _missing(plan, artifacts, report)
@@ -136,10 +142,16 @@ def refuse_unsupported(made: Production) -> tuple[str, ...]:
     raise UnsupportedError(lines, cure="an animatic can be made now with the pipeline slate")
 
 
-def _announce(made: Production, store: Store, only: frozenset[str] | None, emit: Emit) -> None:
+def _announce(
+    made: Production,
+    store: Store,
+    only: frozenset[str] | None,
+    one_class: OneClass | None,
+    emit: Emit,
+) -> None:
     plan = made.plan
     segments = plan.segments if only is None else plan.with_history(only)
-    render = predict(plan, store.recipes()).render
+    render = predict(plan, stored_index(plan, made.kind, store, one_class)).render
     flops = sum(segment.flops for segment in segments if segment.recipe in render)
     reusable = sum(segment.recipe not in render for segment in segments)
     emit(Planned(plan.title, len(segments), reusable, plan.frames, flops))

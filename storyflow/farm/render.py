@@ -38,6 +38,7 @@ from storyflow.farm.graph import Task
 from storyflow.farm.identify import history_grid, identify
 from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
 from storyflow.farm.media import store_source
+from storyflow.farm.oneclass import OneClass, variant
 from storyflow.farm.pools import Farm, WorkerPool
 from storyflow.farm.progress import telling_steps
 from storyflow.farm.retries import WorkerDied
@@ -83,6 +84,7 @@ async def render_plan(
     *,
     only: frozenset[str] | None = None,
     poll: float = POLL_SECONDS,
+    one_class: OneClass | None = None,
 ) -> FarmReport:
     """Bring every segment of the plan (or `only` these recipes and what they continue) into the
     store, and tell `emit` about it.
@@ -90,11 +92,12 @@ async def render_plan(
     A segment that fails for good stops what hangs on it and nothing else. Raises StoreError and
     FarmError when store or workers break down, ModelError when the model can't be loaded; what was
     finished until then is in the store. Raises StoryboardError, before anything is rendered, for a
-    picture or clip that can't be read. Cancelling stops at once.
+    picture or clip that can't be read. Cancelling stops at once. With `one_class` outputs of other
+    numerics classes are not reused, and workers of others refused.
     """
     wanted = plan.segments if only is None else plan.with_history(only)
     segments = {segment.recipe: segment for segment in wanted}
-    film = _Film(plan, kind, store, emit, segments)
+    film = _Film(plan, kind, store, emit, segments, one_class)
     for source in sources(plan, wanted):
         if await film.stored(source.key) is None:
             await asyncio.to_thread(store_source, store, source)
@@ -124,9 +127,16 @@ class _Film:
     """What both stages know and find out."""
 
     def __init__(
-        self, plan: Plan, kind: ModelKind, store: Store, emit: Emit, segments: dict[str, Segment]
+        self,
+        plan: Plan,
+        kind: ModelKind,
+        store: Store,
+        emit: Emit,
+        segments: dict[str, Segment],
+        one_class: OneClass | None = None,
     ) -> None:
         self.plan, self.kind, self.store, self.emit = plan, kind, store, emit
+        self.one_class = one_class
         self.segments = segments
         self.embeddings: dict[str, Artifact] = {}
         self.unreadable: dict[str, BaseException] = {}
@@ -141,6 +151,22 @@ class _Film:
         if notice:
             self.emit(Notice(notice))
         return artifact
+
+    async def find(self, key: str, role: Role) -> tuple[Artifact | None, str]:
+        """`stored`, in the numerics class that the run is held to, and the key of its place."""
+        if self.one_class is None:
+            return await self.stored(key), key
+        told: list[str] = []
+
+        def ask(key: str) -> Artifact | None:
+            artifact, notice = self._stored(key)
+            told.append(notice)
+            return artifact
+
+        found = await asyncio.to_thread(self.one_class.of(role).find, ask, key)
+        for notice in filter(None, told):
+            self.emit(Notice(notice))
+        return found
 
     def _stored(self, key: str) -> tuple[Artifact | None, str]:
         artifact = self.store.find(key)
@@ -224,12 +250,12 @@ class _Prompts(_Stage):
             yield Task(key)
 
     async def resolve(self, task: str) -> Reuse[Rendered] | Do[Job]:
-        artifact = await self.film.stored(task)
+        artifact, key = await self.film.find(task, self.role)
         if artifact is not None:
             return Reuse(Rendered(artifact, adopted=True))
         text = self.texts[task]
         inputs = canonical({"encoder": self.film.kind.encoder, "text": text})
-        return Do(PromptJob(self.name(task), task, text, inputs))
+        return Do(PromptJob(self.name(task), key, text, inputs))
 
     def name(self, task: str) -> str:
         text = self.texts[task]
@@ -265,8 +291,8 @@ class _Segments(_Stage):
         prompt = self._embedding(segment, segment.inputs.prompt)
         negative = self._embedding(segment, segment.inputs.negative)
         found = identify(segment, film.segments, film.artifacts, prompt, negative, self.grid)
-        self.keys[task] = found.key
-        artifact = await film.stored(found.key)
+        artifact, key = await film.find(found.key, self.role)
+        self.keys[task] = key
         if artifact is not None:
             film.store.remember(task, found.key)
             return Reuse(Rendered(artifact, adopted=True))
@@ -274,8 +300,8 @@ class _Segments(_Stage):
         return Do(
             SegmentJob(
                 name=segment.name,
-                key=found.key,
-                recipe=segment.recipe,
+                key=key,
+                recipe=self._recipe(segment, moved=key != found.key),
                 spec=segment.inputs.spec,
                 fps=film.plan.fps,
                 inputs=found.inputs,
@@ -291,14 +317,25 @@ class _Segments(_Stage):
 
     async def _held(self, segment: Segment, key: str) -> Reuse[Rendered]:
         """What a held take keeps can only be reused: today's inputs would make something else."""
-        artifact = await self.film.stored(key)
+        film = self.film
+        artifact = await film.stored(key)
         if artifact is None:
             raise SegmentError(
                 f"{segment.name} is held, but its output {key} is not in the store",
                 cure="bring that store back, or release the hold to render it anew",
             )
         self.keys[segment.recipe] = key
+        if film.one_class is not None and artifact.numerics != film.one_class.segment.numerics:
+            text = f"{segment.name} is held as it is, in the numerics class {artifact.numerics!r}"
+            film.emit(Notice(text))
         return Reuse(Rendered(artifact, adopted=True))
+
+    def _recipe(self, segment: Segment, *, moved: bool) -> str:
+        """What the index is to know the output by: plans don't count on another place."""
+        one_class = self.film.one_class
+        if not moved or one_class is None or one_class.segment.numerics is None:
+            return segment.recipe
+        return variant(segment.recipe, one_class.segment.numerics)
 
     def _embedding(self, segment: Segment, text: str) -> Artifact | None:
         if not self.film.kind.embeds_prompts:
@@ -339,12 +376,22 @@ class _Segments(_Stage):
 
 
 class _VerifiedPool:
-    """A pool whose outputs count only when this process, too, finds them whole in the store."""
+    """A pool whose outputs count only when this process, too, finds them whole in the store.
 
-    def __init__(self, pool: WorkerPool, film: _Film) -> None:
+    In a run that is held to one numerics class, workers and outputs of others don't count either.
+    """
+
+    def __init__(self, pool: WorkerPool, film: _Film, role: Role) -> None:
         self._pool, self._film = pool, film
-        self.workers, self.start = pool.workers, pool.start
+        self._hold = None if film.one_class is None else film.one_class.of(role)
+        self.workers = pool.workers
         self.kill, self.close, self.progress = pool.kill, pool.close, pool.progress
+
+    async def start(self, worker: str) -> str:
+        numerics = await self._pool.start(worker)
+        if self._hold is not None:
+            self._hold.check(worker, numerics)
+        return numerics
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         rendered = await self._pool.submit(worker, job, attempt)
@@ -353,13 +400,16 @@ class _VerifiedPool:
                 f"{worker} stored {job.name}, but it is not in {self._film.store.root} here",
                 cure="name a store that this machine and all workers see as the same folder",
             )
+        if self._hold is not None and not self._hold.accepts(rendered.artifact.numerics):
+            # Another run has stored its own output here since this one looked.
+            return await self.submit(worker, self._hold.moved(job), attempt)
         return rendered
 
 
 async def _drive(farm: Farm, stage: _Prompts | _Segments, poll: float) -> Outcome[Rendered]:
     """Run one stage on a pool of its own, which ends with it."""
     film = stage.film
-    pool = _VerifiedPool(farm.pool(stage.role, lambda text: film.emit(Notice(text))), film)
+    pool = _VerifiedPool(farm.pool(stage.role, lambda text: film.emit(Notice(text))), film, stage.role)
     dispatcher: Dispatcher[Job, Rendered] = Dispatcher(
         pool, stage.resolve, caps=farm.caps, watch=stage.watch
     )

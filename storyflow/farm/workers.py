@@ -71,6 +71,14 @@ class Scripted(Protocol):
         """`die` ends the worker."""
 
 
+@runtime_checkable
+class Classed(Protocol):
+    """A text encoder that says what its last bits depend on."""
+
+    def numerics(self) -> str:
+        """Its numerics class, as a renderer's."""
+
+
 def make_worker(role: Role, config: WorkerConfig, name: str, *, own_process: bool) -> Worker:
     """A worker for this role. `own_process` says whether it may be killed without the driver."""
     if role == "prompt":
@@ -106,6 +114,7 @@ class PromptWorker:
         self._name = name
         self._store = Store(config.store)
         self._encoder: TextEncoder | None = None
+        self._numerics = ""
         self._setup = 0.0
 
     def setup(self) -> str:
@@ -117,8 +126,10 @@ class PromptWorker:
         self._encoder = factory()
         with pinned_threads(self._config.threads):
             self._encoder.setup()
+            if isinstance(self._encoder, Classed):
+                self._numerics = self._encoder.numerics()
         self._setup = time.perf_counter() - began
-        return ""
+        return self._numerics
 
     def run(self, job: Job, attempt: int) -> Rendered:
         """Encode one text."""
@@ -137,6 +148,7 @@ class PromptWorker:
                 digest=array_hash(embedding),
                 inputs=job.inputs,
                 files={EMBEDDING: folder / EMBEDDING},
+                numerics=self._numerics,
                 seconds=time.perf_counter() - began,
                 worker=self._name,
                 origin=origin_of(job, self._config, self._setup),

@@ -15,7 +15,7 @@ from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.loading import load_text_encoder
 from storyflow.forcing.segment import TEXT_TOKENS
-from storyflow.forcing.windowed import pinned_threads
+from storyflow.forcing.windowed import encoder_numerics, pinned_threads
 
 
 def clean(text: str) -> str:
@@ -35,6 +35,10 @@ class UMT5TextEncoder:
         """Load umT5 and its tokenizer. Raises ModelError."""
         if self._loaded is None:
             self._loaded = load_text_encoder(self._config)
+
+    def numerics(self) -> str:
+        """What can change the last bits of an embedding: see `encoder_numerics`."""
+        return encoder_numerics(self._config)
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """float32 [tokens, text_dim], without padding.

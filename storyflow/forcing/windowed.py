@@ -111,14 +111,8 @@ def numerics_of(config: ForcingConfig) -> str:
     ModelError for a kernel or a device that is not there.
     """
     device = device_of(config)
-    if device.type == "cuda":
-        chip = torch.cuda.get_device_name(device).replace(" ", "-")
-        major, minor = torch.cuda.get_device_capability(device)
-        kind = f"cuda-{chip}-sm{major}{minor}"
-    else:
-        kind = f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
     told = [
-        kind,
+        _chip(device),
         config.dtype,
         f"weights-{config.quantize}" if config.quantize != "none" else "",
         f"vae-{config.vae_dtype}" if config.vae_dtype != "float32" else "",
@@ -129,6 +123,20 @@ def numerics_of(config: ForcingConfig) -> str:
         f"threads-{config.threads}",
     ]
     return " ".join(word for word in told if word)
+
+
+def encoder_numerics(config: ForcingConfig) -> str:
+    """The same of the text encoder, which has neither kernels nor a VAE to choose."""
+    words = (_chip(device_of(config)), config.dtype)
+    return " ".join((*words, f"torch-{torch.__version__}", f"threads-{config.threads}"))
+
+
+def _chip(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"{device.type}-{torch.backends.cpu.get_cpu_capability()}"
+    chip = torch.cuda.get_device_name(device).replace(" ", "-")
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"cuda-{chip}-sm{major}{minor}"
 
 
 def check_window(spec: SegmentSpec, trained: int) -> None:
