@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 
 from storyflow.farm.identify import history_grid, identify
+from storyflow.farm.oneclass import Hold, OneClass, most_common
 from storyflow.planning.keys import prompt_key
 from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
@@ -14,19 +15,28 @@ from storyflow.store.folder import Store
 
 
 def look_up(
-    plan: Plan, kind: ModelKind, store: Store, known: Mapping[str, Artifact] | None = None
+    plan: Plan,
+    kind: ModelKind,
+    store: Store,
+    known: Mapping[str, Artifact] | None = None,
+    one_class: OneClass | None = None,
 ) -> dict[str, Artifact]:
     """Artifacts by recipe: the `known` ones and every other of the plan that is in the store.
 
-    Reads one small file per segment that is not known. Raises StoreError.
+    With `one_class` only those of its numerics classes count. Reads one small file per segment
+    that is not known. Raises StoreError.
     """
     segments = {segment.recipe: segment for segment in plan.segments}
     found = dict(known or {})
     embeddings: dict[str, Artifact | None] = {}
 
+    def find(key: str, hold: Hold | None) -> Artifact | None:
+        return store.find(key) if hold is None else hold.find(store.find, key)[0]
+
     def embedding(text: str) -> Artifact | None:
         if text not in embeddings:
-            embeddings[text] = store.find(prompt_key(kind.encoder, text))
+            hold = None if one_class is None else one_class.prompt
+            embeddings[text] = find(prompt_key(kind.encoder, text), hold)
         return embeddings[text]
 
     grid = history_grid(plan, kind)
@@ -36,7 +46,10 @@ def look_up(
             continue
         segment = segments[recipe]
         key = segment.key
-        if key is None:
+        if key is not None:
+            # An approved take is kept as it is, whatever made it.
+            artifact = store.find(key)
+        else:
             if any(parent not in found for parent in segment.parents):
                 continue
             prompt = negative = None
@@ -46,7 +59,56 @@ def look_up(
                 if prompt is None or negative is None:
                     continue
             key = identify(segment, segments, found, prompt, negative, grid).key
-        artifact = store.find(key)
+            artifact = find(key, None if one_class is None else one_class.segment)
         if artifact is not None:
             found[recipe] = artifact
     return found
+
+
+def hold_to_one_class(plan: Plan, kind: ModelKind, store: Store) -> OneClass:
+    """The classes to hold a run of this plan to: those in which the store has most of it.
+
+    Nothing stored leaves them to the first worker. Raises StoreError.
+    """
+    one_class = OneClass()
+    if kind.embeds_prompts:
+        stored = (store.find(prompt_key(kind.encoder, text)) for text in _texts(plan))
+        one_class.prompt.numerics = next(
+            iter(most_common(a for a in stored if a is not None and a.numerics)), None
+        )
+    found = look_up(plan, kind, store).values()
+    best = -1
+    for numerics in most_common(a for a in found if a.kind == "segment"):
+        held = OneClass(Hold("prompt", one_class.prompt.numerics), Hold("segment", numerics))
+        count = len(look_up(plan, kind, store, one_class=held))
+        if count > best:
+            best, one_class.segment.numerics = count, numerics
+    return one_class
+
+
+def stored_index(
+    plan: Plan, kind: ModelKind, store: Store, one_class: OneClass | None = None
+) -> Mapping[str, Sequence[str]]:
+    """The keys of every recipe that a run of this plan could reuse, and of the store's others.
+
+    Without `one_class` it is the store's own index, and nothing is opened. Raises StoreError.
+    """
+    index = store.recipes()
+    if one_class is None:
+        return index
+    found = dict(look_up(plan, kind, store, one_class=one_class))
+    own = {segment.recipe for segment in plan.segments}
+    if kind.embeds_prompts:
+        for key in {prompt_key(kind.encoder, text) for text in _texts(plan)}:
+            own.add(key)
+            embedding, _ = one_class.prompt.find(store.find, key)
+            if embedding is not None:
+                found[key] = embedding
+    kept = {recipe: keys for recipe, keys in index.items() if recipe not in own}
+    return {**kept, **{recipe: (artifact.key,) for recipe, artifact in found.items()}}
+
+
+def _texts(plan: Plan) -> tuple[str, ...]:
+    """Every text that a run of the plan has encoded, once."""
+    inputs = [segment.inputs for segment in plan.segments if segment.key is None]
+    return tuple(dict.fromkeys(text for i in inputs for text in (i.prompt, i.negative)))
