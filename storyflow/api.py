@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from storyflow import lockfile
-from storyflow.beforehand import diff_of, estimate_of
+from storyflow.beforehand import diff_of, estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.documents import did_you_mean
@@ -38,7 +38,7 @@ from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.pipeline import load_profile
 from storyflow.planning.diff import Diff
-from storyflow.planning.estimate import Quote, predict, quote_of
+from storyflow.planning.estimate import Quote, quote_of
 from storyflow.planning.nodes import Plan
 from storyflow.planning.pinning import branch_point, held_take
 from storyflow.record import read_record
@@ -112,11 +112,10 @@ def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
     what = order(film, **options)
     made = prepare(what)
     store = Store(what.store)
-    index = store.recipes()
-    estimate = estimate_of(what, made, store, index)
+    ahead = look_ahead(what, made, store)
     record = read_record(what.folder)
     last = None if record is None else record.last
-    return quote_of(made.plan, predict(made.plan, index), made.kind, estimate, last)
+    return quote_of(made.plan, ahead.prediction, made.kind, estimate_of(ahead), last)
 
 
 def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
@@ -127,7 +126,7 @@ def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
     what = order(film, **options)
     made = prepare(what)
     store = Store(what.store)
-    return diff_of(what, made, store, store.recipes())
+    return diff_of(look_ahead(what, made, store))
 
 
 def replay(
@@ -334,7 +333,7 @@ def _estimated(what: Order, made: Production) -> Production:
     """With what the order would cost. Raises BudgetError where that is more than is allowed."""
     try:
         store = Store(what.store)
-        estimate = estimate_of(what, made, store, store.recipes())
+        estimate = estimate_of(look_ahead(what, made, store))
     except StoreError:
         return made  # the run tells it, with what else it finds
     what.budget.refuse(estimate.gpu_seconds)

@@ -3,39 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from storyflow.farm.address import IN_PROCESS
+from storyflow.farm.lookup import hold_to_one_class, stored_index
+from storyflow.farm.oneclass import OneClass
 from storyflow.farm.timings import read_timings
 from storyflow.film import Order, Production, wanted
 from storyflow.planning.diff import Diff, Place, Was, diff_plan
-from storyflow.planning.estimate import predict
+from storyflow.planning.estimate import Prediction, predict
 from storyflow.planning.finish import Estimate, Timings, estimate
 from storyflow.planning.keys import prompt_key
-from storyflow.planning.nodes import Segment
+from storyflow.planning.nodes import Plan, Segment
 from storyflow.record import Record, read_record
 from storyflow.store.folder import Store
 
 Index = Mapping[str, Sequence[str]]
-"""`Store.recipes()`: the keys of every recipe in the store."""
+"""The keys of every recipe that can be reused, and what else the store's index holds."""
 
 
-def timings_of(order: Order, made: Production, store: Store, index: Index) -> Timings:
+@dataclass(frozen=True)
+class Outlook:
+    """An order, planned, and what of it is stored.
+
+    `numerics` is the class that its segments are held to, empty where they are held to none.
+    """
+
+    order: Order
+    made: Production
+    store: Store
+    index: Index
+    numerics: str = ""
+
+    @property
+    def prediction(self) -> Prediction:
+        """What would be reused and what rendered."""
+        return predict(self.made.plan, self.index)
+
+
+def look_ahead(order: Order, made: Production, store: Store) -> Outlook:
+    """What a render of the order would find. Raises StoreError."""
+    plan, kind = made.plan, made.kind
+    one_class: OneClass | None = None
+    if order.one_class:
+        one_class = hold_to_one_class(plan, kind, store)
+    numerics = one_class.segment.numerics if one_class is not None else None
+    return Outlook(
+        order, made, store, stored_index(plan, kind, store, one_class), numerics or ""
+    )
+
+
+def timings_of(ahead: Outlook) -> Timings:
     """How long the film's segments take, as far as the store knows. Raises StoreError."""
-    threads = order.cluster.workers.threads
-    return read_timings(store, index, made.plan.segments, made.kind, threads=threads)
+    made, threads = ahead.made, ahead.order.cluster.workers.threads
+    return read_timings(
+        ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads
+    )
 
 
-def estimate_of(order: Order, made: Production, store: Store, index: Index) -> Estimate:
+def estimate_of(ahead: Outlook) -> Estimate:
     """What the order would cost from here on. Raises StoreError."""
-    plan = made.plan
+    order, plan = ahead.order, ahead.made.plan
     only = wanted(plan, order)
     segments = plan.segments if only is None else plan.with_history(only)
-    render = predict(plan, index).render
+    render = ahead.prediction.render
     return estimate(
         [segment for segment in segments if segment.recipe in render],
-        _texts_to_encode(made, segments, index),
-        timings_of(order, made, store, index),
+        _texts_to_encode(ahead.made, segments, ahead.index),
+        timings_of(ahead),
         workers=_workers(order),
         gpus=order.cluster.workers.gpus or 1.0,
         price=order.cluster.price,
@@ -43,12 +78,12 @@ def estimate_of(order: Order, made: Production, store: Store, index: Index) -> E
     )
 
 
-def diff_of(order: Order, made: Production, store: Store, index: Index) -> Diff:
+def diff_of(ahead: Outlook) -> Diff:
     """What the order would reuse and render, and why. Raises StoreError."""
-    record = read_record(order.folder)
-    render = predict(made.plan, index).render
-    past = {} if record is None else _with_inputs(record, made, render, store)
-    return diff_plan(made.plan, render, index, past, record.when if record is not None else "")
+    plan, render = ahead.made.plan, ahead.prediction.render
+    record = read_record(ahead.order.folder) or Record(plan.title, plan.pipeline)
+    past = _with_inputs(record, plan, render, ahead.store)
+    return diff_plan(plan, render, ahead.index, past, record.when, ahead.numerics)
 
 
 def _texts_to_encode(made: Production, segments: Sequence[Segment], index: Index) -> int:
@@ -60,14 +95,14 @@ def _texts_to_encode(made: Production, segments: Sequence[Segment], index: Index
 
 
 def _with_inputs(
-    record: Record, made: Production, render: frozenset[str], store: Store
+    record: Record, plan: Plan, render: frozenset[str], store: Store
 ) -> dict[Place, Was]:
     """The film's past, with the stored inputs of those shots that are rendered again."""
-    shots = {segment.shot for segment in made.plan.segments if segment.recipe in render}
+    shots = {segment.shot for segment in plan.segments if segment.recipe in render}
     past = dict(record.past)
     for place, was in past.items():
         if place[0] in shots and (artifact := store.find(was.key)) is not None:
-            past[place] = replace(was, inputs=artifact.inputs)
+            past[place] = replace(was, inputs=artifact.inputs, numerics=artifact.numerics)
     return past
 
 

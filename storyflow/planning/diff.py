@@ -38,7 +38,8 @@ class Was:
     """A segment as the film last used it.
 
     `seed` is its take's. `inputs` is the JSON text of its key, None where its output is no longer
-    in the store; `history` is None where it isn't known any more.
+    in the store, as `numerics`, the class that it was rendered in, is empty; `history` is None
+    where it isn't known any more.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Was:
     seed: int
     inputs: str | None = None
     history: tuple[Continued, ...] | None = None
+    numerics: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,15 @@ def diff_plan(
     stored: Mapping[str, Sequence[str]],
     past: Mapping[Place, Was],
     since: str = "",
+    numerics: str = "",
 ) -> Diff:
     """Compare a plan with the film's past.
 
     `render` are the recipes that a render would render, `stored` the keys of each recipe in the
-    store, `past` has the segments of the film's last run.
+    store, `past` has the segments of the film's last run. `numerics` is the class that the film is
+    held to, if it is.
     """
-    compare = _Comparison(plan, render, stored, past)
+    compare = _Comparison(plan, render, stored, past, numerics)
     segments = tuple(
         SegmentDiff(
             segment=segment.name,
@@ -199,8 +203,10 @@ class _Comparison:
         render: frozenset[str],
         stored: Mapping[str, Sequence[str]],
         past: Mapping[Place, Was],
+        numerics: str = "",
     ) -> None:
         self.render, self.stored, self.past = render, stored, past
+        self.numerics = numerics
         self.segments = {segment.recipe: segment for segment in plan.segments}
         self.names = {recipe: segment.name for recipe, segment in self.segments.items()}
         self.seeds = {(take.shot.id, take.take): take.seed for take in plan.takes}
@@ -219,6 +225,8 @@ class _Comparison:
             return
         told = [*self._texts(segment, was), *self._inputs(segment, was)]
         told += self._history(segment, was)
+        if self.numerics and was.numerics not in ("", self.numerics):
+            told.append(Change("numerics class", was.numerics, self.numerics))
         if not told and was.inputs is None:
             told = [Change("lost", None, "its output is no longer in the store")]
         yield from told or [Change("index", None, "the store's index lacks it; looked for by key")]
