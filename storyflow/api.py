@@ -45,7 +45,7 @@ from storyflow.record import read_record
 from storyflow.replaying import Replay, replay_artifact
 from storyflow.run import Run
 from storyflow.settings import find_named, locate
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 from storyflow.storyboard import load as storyboards
 from storyflow.storyboard.dump import dump
 from storyflow.storyboard.load import load, parse
@@ -111,7 +111,7 @@ def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
     """
     what = order(film, **options)
     made = prepare(what)
-    store = Store(what.store)
+    store = what.open_store()
     ahead = look_ahead(what, made, store)
     record = read_record(what.folder)
     last = None if record is None else record.last
@@ -125,7 +125,7 @@ def diff(film: Storyboard, **options: Unpack[Options]) -> Diff:
     """
     what = order(film, **options)
     made = prepare(what)
-    store = Store(what.store)
+    store = what.open_store()
     return diff_of(look_ahead(what, made, store))
 
 
@@ -139,7 +139,7 @@ def replay(
     """
     if not isinstance(cluster, Cluster):
         cluster = load_cluster(cluster)
-    return replay_artifact(Store(store if store is not None else cluster.store), key)
+    return replay_artifact(Store(store or cluster.store, cluster.cache.limit), key)
 
 
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:
@@ -218,7 +218,7 @@ def hold(film: Storyboard, shot: str, **options: Unpack[Options]) -> None:
     """
     what = order(film, **options)
     made = prepare(what)
-    found = look_up(made.plan, made.kind, Store(what.store))
+    found = look_up(made.plan, made.kind, what.open_store())
     keys = {recipe: artifact.key for recipe, artifact in found.items()}
     save_lock(what, lockfile.hold(made.lock, shot, held_take(made.plan, shot, keys)))
 
@@ -294,7 +294,7 @@ def order(
         kind=kind,
         cluster=cluster,
         folder=folder,
-        store=Path(store if store is not None else cluster.store),
+        store=str(store if store is not None else cluster.store),
         lock_file=lock_path(Path(file)) if file else folder / "film.lock.yaml",
         shots=None if shots is None else frozenset(shots),
         allow_outside=allow_outside,
@@ -332,7 +332,7 @@ def known_shots(what: Order, planned: Plan) -> None:
 def _estimated(what: Order, made: Production) -> Production:
     """With what the order would cost. Raises BudgetError where that is more than is allowed."""
     try:
-        store = Store(what.store)
+        store = what.open_store()
         estimate = estimate_of(look_ahead(what, made, store))
     except StoreError:
         return made  # the run tells it, with what else it finds

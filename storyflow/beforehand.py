@@ -16,7 +16,7 @@ from storyflow.planning.finish import Estimate, Timings, estimate
 from storyflow.planning.keys import prompt_key
 from storyflow.planning.nodes import Plan, Segment
 from storyflow.record import Record, read_record
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 Index = Mapping[str, Sequence[str]]
 """The keys of every recipe that can be reused, and what else the store's index holds."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from storyflow.documents import Strict
 from storyflow.settings import find_named, load_settings
+from storyflow.store.place import CacheLimit
 
 
 def _address(value: str) -> str:
@@ -59,6 +60,24 @@ class RetriesSection(Strict):
     )
 
 
+class CacheSection(Strict):
+    """What each machine keeps of a store that is no folder."""
+
+    folder: str | None = Field(
+        default=None,
+        description="Folder on every machine. Without: storyflow in the user's cache folder.",
+    )
+    gigabytes: float = Field(
+        default=50.0, gt=0.0, description="Size; the least recently used go first."
+    )
+
+    @property
+    def limit(self) -> CacheLimit:
+        """As the store takes it."""
+        folder = None if self.folder is None else Path(self.folder)
+        return CacheLimit(folder, int(self.gigabytes * 1e9))
+
+
 class Cluster(Strict):
     """A cluster file."""
 
@@ -79,8 +98,11 @@ class Cluster(Strict):
         description="The Python on the cluster that submitted films are rendered with.",
     )
     store: str = Field(
-        default=".storyflow/store", description="Folder of finished segments, seen by all workers."
+        default=".storyflow/store",
+        description="Finished segments, seen by all workers: a folder, or a URL such as "
+        "s3://BUCKET/PREFIX.",
     )
+    cache: CacheSection = CacheSection()
     workers: WorkersSection = WorkersSection()
     retries: RetriesSection = RetriesSection()
     price: float | None = Field(

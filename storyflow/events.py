@@ -69,14 +69,18 @@ class Step:
 
 @dataclass(frozen=True)
 class SegmentDone:
-    """A segment is in the store. `frames` is the lossless clip of its new frames."""
+    """A segment is in the store.
+
+    `frames` is the lossless clip of its new frames: its path, or its URL in a store that is no
+    folder.
+    """
 
     segment: str
     shot: str
     key: str
     reused: bool
     seconds: float
-    frames: Path
+    frames: Path | str
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 from storyflow.storyboard.resolve import resolve
 
@@ -54,12 +54,16 @@ class Order:
     kind: ModelKind
     cluster: Cluster
     folder: Path
-    store: Path
+    store: str
     lock_file: Path
     shots: frozenset[str] | None = None
     allow_outside: bool = False
     budget: Budget = Budget()  # noqa: RUF009 - frozen
     one_class: bool = False
+
+    def open_store(self) -> Store:
+        """The store that it names. Raises StoreError."""
+        return Store(self.store, self.cluster.cache.limit)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
     """
     plan, kind = made.plan, made.kind
     with claimed(order.folder), recording(order.folder, plan, made.estimate, emit) as (noted, emit):
-        store = Store(order.store)
+        store = order.open_store()
         write_lock(order.lock_file, made.lock)
         only = wanted(plan, order)
         one_class = hold_to_one_class(plan, kind, store) if order.one_class else None

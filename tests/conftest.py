@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import settings
 
@@ -11,6 +14,11 @@ from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
 # No token: nothing but this machine can reach the tests' Ray.
 for name, value in {**LOCAL_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}.items():
     os.environ.setdefault(name, value)
+
+# What storyflow keeps for a user must not come from, or go to, the one who runs the tests.
+CACHE = tempfile.mkdtemp(prefix="storyflow-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 # Examples are derived from the test itself: a run can only fail where the one before it would have.
 settings.register_profile("storyflow", derandomize=True, deadline=None)

@@ -15,7 +15,7 @@ from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
 from storyflow.stopping import Check, go_on
 from storyflow.store.artifacts import Artifact
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 FILM = "film.mp4"
 PARTIAL = "film.partial.mp4"

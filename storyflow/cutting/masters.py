@@ -19,7 +19,7 @@ from storyflow.errors import CutError
 from storyflow.stopping import Check, go_on
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.clip import ClipWriter, iter_clip, mov_options, ticks, timescale
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

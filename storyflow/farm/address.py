@@ -10,7 +10,7 @@ from storyflow.farm.jobs import WorkerConfig
 from storyflow.farm.pools import Farm
 from storyflow.pipeline import Profile
 from storyflow.renderer import ModelKind
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 IN_PROCESS = "in-process"
 """The cluster file's address for rendering without Ray."""
@@ -26,7 +26,7 @@ async def open_farm(
     kind: Callable[[Profile, int], ModelKind] | None = None,
 ) -> AsyncIterator[Farm]:
     """The farm that the cluster file names; `title` names its workers in Ray's own tools."""
-    config = WorkerConfig(profile, str(store.root), cluster.workers.threads, kind)
+    config = WorkerConfig(profile, store.location, cluster.workers.threads, kind, store.cache)
     farm: Farm
     if cluster.address == IN_PROCESS:
         from storyflow.farm.local import LocalFarm

@@ -10,6 +10,7 @@ from typing import Literal
 from storyflow.pipeline import Profile
 from storyflow.renderer import ModelKind, SegmentSpec
 from storyflow.store.artifacts import Artifact, StoredSpan
+from storyflow.store.place import CacheLimit
 
 Role = Literal["prompt", "segment"]
 """What a worker is for: encoding prompts or rendering segments."""
@@ -73,12 +74,15 @@ class WorkerConfig:
     """What a worker is made from, wherever it runs.
 
     `kind` makes the model kind from profile and threads; None is storyflow's own list of kinds.
+    `store` is a location that means the same on every machine, `cache` where content of a store
+    that is no folder is kept.
     """
 
     profile: Profile
     store: str
     threads: int = 1
     kind: Callable[[Profile, int], ModelKind] | None = None
+    cache: CacheLimit = CacheLimit()  # noqa: RUF009 - frozen
 
     def model_kind(self) -> ModelKind:
         """The model kind, without loading anything."""

@@ -9,9 +9,9 @@ from storyflow.planning.keys import canonical
 from storyflow.planning.sources import Source
 from storyflow.store.artifacts import FRAMES
 from storyflow.store.clip import ClipWriter
-from storyflow.store.disk import scratch, telling
-from storyflow.store.folder import Store
+from storyflow.store.disk import telling
 from storyflow.store.hashing import digest_of, frame_hashes
+from storyflow.store.store import Store
 
 _RATE = Fraction(24)
 """What the stored clip's header says; nothing reads it."""
@@ -27,7 +27,7 @@ def store_source(store: Store, source: Source) -> None:
     frames = source.read().frames
     hashes = frame_hashes(frames)
     store.check_writable()
-    with scratch(store.root, "source") as folder:
+    with store.scratch("source") as folder:
         clip = folder / FRAMES
         with (
             telling("write", clip),

@@ -48,7 +48,7 @@ from storyflow.planning.nodes import Plan, Segment
 from storyflow.planning.sources import key_of, sources
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, Artifact
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 Emit = Callable[[Event], None]
 
@@ -173,8 +173,7 @@ class _Film:
         if artifact is None:
             return None, ""
         try:
-            for blob in artifact.blobs:
-                self.store.path(artifact, blob.name)
+            self.store.check(artifact)
         except DamagedError as error:
             return None, f"{error.what}; it is rendered again"
         return artifact, ""
@@ -293,8 +292,7 @@ class _Segments(_Stage):
         found = identify(segment, film.segments, film.artifacts, prompt, negative, self.grid)
         artifact, key = await film.find(found.key, self.role)
         self.keys[task] = key
-        if artifact is not None:
-            film.store.remember(task, found.key)
+        if artifact is not None and await asyncio.to_thread(film.store.reuse, task, artifact):
             return Reuse(Rendered(artifact, adopted=True))
         media = {c.role: key_of(film.plan, segment, c) for c in segment.inputs.conditions}
         return Do(
@@ -359,7 +357,7 @@ class _Segments(_Stage):
             film.reused.add(task)
         else:
             film.store.remember(timing_entry(segment.inputs), artifact.key)
-        path = film.store.path(artifact, FRAMES)  # verified already: costs nothing
+        path = film.store.address(artifact, FRAMES)
         film.emit(
             SegmentDone(
                 segment.name, segment.shot, artifact.key, task in film.reused, seconds, path
@@ -397,8 +395,8 @@ class _VerifiedPool:
         rendered = await self._pool.submit(worker, job, attempt)
         if await self._film.stored(rendered.artifact.key) is None:
             raise StoreError(
-                f"{worker} stored {job.name}, but it is not in {self._film.store.root} here",
-                cure="name a store that this machine and all workers see as the same folder",
+                f"{worker} stored {job.name}, but it is not in {self._film.store} here",
+                cure="name a store that this machine and all workers see as the same",
             )
         if self._hold is not None and not self._hold.accepts(rendered.artifact.numerics):
             # Another run has stored its own output here since this one looked.

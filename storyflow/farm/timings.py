@@ -16,7 +16,7 @@ from storyflow.planning.keys import canonical
 from storyflow.planning.nodes import Segment, SegmentInputs
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 SAMPLE = 15
 """Artifacts that are opened for each length: a median of so many is steady."""

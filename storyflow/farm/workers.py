@@ -31,9 +31,9 @@ from storyflow.farm.retries import WorkerDied
 from storyflow.renderer import Given, History, Renderer, TextEncoder
 from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact, Origin
 from storyflow.store.clip import ClipWriter, read_clip
-from storyflow.store.disk import scratch, telling
-from storyflow.store.folder import Store
+from storyflow.store.disk import telling
 from storyflow.store.hashing import array_hash, digest_of, frame_hashes, latent_hashes
+from storyflow.store.store import Store
 from storyflow.store.tensors import load_tensor, save_tensor
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class PromptWorker:
     def __init__(self, config: WorkerConfig, name: str) -> None:
         self._config = config
         self._name = name
-        self._store = Store(config.store)
+        self._store = Store(config.store, config.cache)
         self._encoder: TextEncoder | None = None
         self._numerics = ""
         self._setup = 0.0
@@ -139,7 +139,7 @@ class PromptWorker:
         began = time.perf_counter()
         with pinned_threads(self._config.threads):
             embedding = self._encoder.encode(job.text)
-        with scratch(self._store.root, "job") as folder:
+        with self._store.scratch("job") as folder:
             save_tensor(folder / EMBEDDING, embedding)
             artifact = self._store.commit(
                 key=job.key,
@@ -176,7 +176,7 @@ class SegmentWorker:
         self._config = config
         self._name = name
         self._own_process = own_process
-        self._store = Store(config.store)
+        self._store = Store(config.store, config.cache)
         self._renderer: Renderer | None = None
         self._numerics = ""
         self._setup = 0.0
@@ -214,7 +214,7 @@ class SegmentWorker:
         given = Given(self._history(job), self._picture(job.start_key), self._picture(job.end_key))
         if isinstance(self._renderer, Scripted):
             self._renderer.cue(job.name, attempt, self._die)
-        with scratch(self._store.root, "job") as folder, _Recorder(self, job, folder) as recorder:
+        with self._store.scratch("job") as folder, _Recorder(self, job, folder) as recorder:
             with pinned_threads(self._config.threads):
                 self._renderer.render(job.spec, prompt, negative, given, recorder)
             files = recorder.finish()
@@ -397,6 +397,6 @@ def _set_threads(threads: int) -> int:
 
 def _vanished(key: str, store: Store) -> DamagedError:
     return DamagedError(
-        f"artifact {key} is no longer in {store.root}",
+        f"artifact {key} is no longer in {store}",
         cure="run the same command again to render it anew",
     )

@@ -62,6 +62,14 @@ def scratch(root: Path, what: str) -> Iterator[Path]:
         yield Path(name)
 
 
+def cache_folder() -> Path:
+    """Where storyflow keeps what it can get again: `storyflow` in XDG_CACHE_HOME or ~/.cache."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative path is to be ignored, says the XDG base directory specification.
+    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    return base / "storyflow"
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable. File systems that can't do it are left alone."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -82,15 +90,24 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def copy_synced(source: Path, target: Path) -> tuple[str, int]:
-    """Copy into a new file, wait until it is on the disk; its sha256 and size."""
+def copy_hashed(source: Path, target: Path) -> tuple[str, int]:
+    """Copy into a new file; its sha256 and size."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
             writer.write(chunk)
-        writer.flush()
-        os.fchmod(writer.fileno(), 0o444)
-        os.fsync(writer.fileno())
     return digest.hexdigest(), size
+
+
+def copy_synced(source: Path, target: Path) -> tuple[str, int]:
+    """Copy into a new file that nobody may change, wait until it is on the disk; as above."""
+    answer = copy_hashed(source, target)
+    handle = os.open(target, os.O_RDONLY)
+    try:
+        os.fchmod(handle, 0o444)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return answer
