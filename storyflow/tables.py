@@ -81,13 +81,12 @@ def print_account(account: Account, console: Console | None = None) -> None:
     made = account.estimate
     if made is None or account.seconds is None or account.gpu_seconds is None:
         return
-    table = Table(
-        title=f"the run of {account.began}, estimated from {escape(made.source)}",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
+    console.print(
+        f"the run of {account.began}, estimated from {escape(made.source)}",
+        highlight=False,
+        soft_wrap=True,
     )
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("", "estimate", "actual", ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     table.add_row("segments", str(made.segments), str(account.rendered), "")

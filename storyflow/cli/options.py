@@ -29,3 +29,17 @@ AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Let references leave the storyboard's folder.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Number of render workers.")]
+MaxGpuHours = Annotated[
+    float | None,
+    typer.Option("--max-gpu-hours", help="Refuse a plan that takes more GPU-hours; stop there."),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", help="The same in money; the cluster file has the price."),
+]
+MaxGpus = Annotated[
+    int | None, typer.Option("--max-gpus", help="GPUs at once, or workers where there are none.")
+]
+OneClass = Annotated[
+    bool, typer.Option("--one-class", help="Reuse and render in one numerics class only.")
+]

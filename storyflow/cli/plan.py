@@ -11,6 +11,7 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    OneClass,
     Out,
     Pipeline,
     Settings,
@@ -18,18 +19,6 @@ from storyflow.cli.options import (
     StoryboardFile,
     Workers,
 )
-
-MaxGpuHours = Annotated[
-    float | None,
-    typer.Option("--max-gpu-hours", help="Refuse and stop at more GPU-hours than this."),
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option("--max-cost", help="Refuse and stop at a higher cost; the cluster has the price."),
-]
-MaxGpus = Annotated[
-    int | None, typer.Option("--max-gpus", help="GPUs at once, or workers where there are none.")
-]
 
 
 @app.command()
@@ -45,6 +34,7 @@ def plan(
     diff: Annotated[
         bool, typer.Option("--diff", help="Say of each segment which input has changed.")
     ] = False,
+    one_class: OneClass = False,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Print what a render would do: shots, segments, prompts, reuse, time and cost."""
@@ -57,6 +47,7 @@ def plan(
         "cluster": cluster,
         "settings": settings or (),
         "workers": workers,
+        "one_class": one_class,
         "allow_outside": allow_outside,
     }
     if diff:

@@ -12,6 +12,10 @@ from storyflow.cli.options import (
     Address,
     AllowOutside,
     ClusterName,
+    MaxCost,
+    MaxGpuHours,
+    MaxGpus,
+    OneClass,
     Out,
     Pipeline,
     Settings,
@@ -41,6 +45,10 @@ def render(
     ] = None,
     address: Address = None,
     workers: Workers = None,
+    max_gpu_hours: MaxGpuHours = None,
+    max_cost: MaxCost = None,
+    max_gpus: MaxGpus = None,
+    one_class: OneClass = False,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Render a storyboard to a film; what is already rendered is not rendered again."""
@@ -56,6 +64,10 @@ def render(
         shots=[s.strip() for s in shots.split(",")] if shots is not None else None,
         address=address,
         workers=workers,
+        max_gpu_hours=max_gpu_hours,
+        max_cost=max_cost,
+        max_gpus=max_gpus,
+        one_class=one_class,
         allow_outside=allow_outside,
     )
     follow(run)
@@ -97,6 +109,8 @@ def watched(run: Run) -> tuple[Result, int]:
 
     from storyflow.errors import StoryflowError
     from storyflow.live import summary, watch
+    from storyflow.record import read_record
+    from storyflow.tables import print_account
 
     code: list[int] = []
 
@@ -119,4 +133,7 @@ def watched(run: Run) -> tuple[Result, int]:
             signal.signal(number, handler)
     for line in summary(result):
         console.print(line, highlight=False, soft_wrap=True)
+    record = read_record(result.folder) if result.rendered else None
+    if record is not None and record.last is not None:
+        print_account(record.last, console)
     return result, code[0] if code and not result.complete else result.exit_code
