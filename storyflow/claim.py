@@ -1,14 +1,28 @@
-"""One run at a time per output folder."""
+"""One run at a time: per output folder, and per film in a store.
+
+Where the store is a folder, the lock is the kernel's and ends with the process. In a bucket it is a
+lease that shows signs of life (see `store/lease.py`): a holder that died elsewhere is waited for
+until it has shown none for a minute.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from storyflow.errors import InfrastructureError
+from storyflow.store.disk import store_error
+from storyflow.store.lease import PACE, Attempt, Held, Lease, Pace
+from storyflow.store.local import Folder
+from storyflow.store.store import Store
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 
 @contextmanager
@@ -17,25 +31,122 @@ def claimed(folder: Path) -> Iterator[Path]:
 
     Raises InfrastructureError: the folder can't be made or written, or another run holds it.
     """
-    path = folder / ".claim"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InfrastructureError(
             f"can't write to the folder {folder} ({error.strerror})", cure="choose one with --out"
         ) from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(handle, 64, 0).decode(errors="replace").strip() or "unknown"
+        if (holder := _lock(handle)) is not None:
             raise InfrastructureError(
-                f"another run (process {holder}) is rendering into {folder}",
+                f"another run ({holder}) is rendering into {folder}",
                 cure="wait for it, or choose another folder with --out",
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+            )
         yield folder
     finally:
         os.close(handle)
+
+
+@asynccontextmanager
+async def claimed_run(
+    store: Store, run: str, tell: Callable[[str], None] = lambda text: None, pace: Pace = PACE
+) -> AsyncIterator[None]:
+    """Be the only one that renders this run into this store, for the block.
+
+    `tell` hears why it takes time. Raises InfrastructureError when somebody alive renders it, also
+    later on, when this run could not reach the store for a minute and somebody took over;
+    StoreError.
+    """
+    await asyncio.to_thread(store.check_writable)
+    if isinstance(store.place, Folder):
+        handle = _open(store, run)
+        try:
+            if _locks(handle, store):
+                yield
+                return
+        finally:
+            os.close(handle)
+    lease = await _leased(store, run, tell, pace)
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    lease.on_loss(stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not lease.lost:
+            raise
+        task.uncancel()
+        raise InfrastructureError(
+            f"another run took over this film, since {store} could not be reached for long",
+            cure="let the other one finish",
+        ) from None
+    finally:
+        await asyncio.to_thread(lease.release)
+
+
+async def _leased(store: Store, run: str, tell: Callable[[str], None], pace: Pace) -> Lease:
+    attempt, told = Attempt(store.place, run, pace), False
+    while True:
+        try:
+            lease = await asyncio.to_thread(attempt.step)
+        except Held as error:
+            raise _taken(store, str(error)) from None
+        if lease is not None:
+            return lease
+        if not told:
+            told = True
+            tell(
+                "an earlier run of this film did not end in order; waiting up to "
+                f"{pace.expiry:.0f} s for a sign of life"
+            )
+        await asyncio.sleep(pace.look)
+
+
+def _open(store: Store, run: str) -> int:
+    path = store.root / "claims" / f"{run}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise store_error(error, "write to the store", store.root) from None
+
+
+def _locks(handle: int, store: Store) -> bool:
+    """Lock a run's file; False where the file system has no locks. Raises InfrastructureError."""
+    try:
+        holder = _lock(handle)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise store_error(error, "lock a file in", store.root) from None
+    if holder is not None:
+        raise _taken(store, holder)
+    return True
+
+
+def _lock(handle: int) -> str | None:
+    """Lock an open file for this process; who holds it, if somebody else does.
+
+    Raises OSError on file systems without locks.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
+        return holder or "unknown"
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return None
+
+
+def _taken(store: Store, holder: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"this film is being rendered into {store} by another run ({holder})",
+        cure="wait for it, or stop it first",
+    )

@@ -29,6 +29,7 @@ from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
+from storyflow.rooting import root_of, rooted
 from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
 from storyflow.store.store import Store
@@ -96,31 +97,40 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
     """
     plan, kind = made.plan, made.kind
     with claimed(order.folder), recording(order.folder, plan, made.estimate, emit) as (noted, emit):
-        store = order.open_store()
-        write_lock(order.lock_file, made.lock)
-        only = wanted(plan, order)
-        one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
-        _announce(made, store, only, one_class, emit)
-        async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
-            report = await render_plan(
-                plan, kind, store, farm, emit, only=only, one_class=one_class
+        root = root_of(plan, kind, made.lock, order.pipeline, order.folder)
+        renders = order.shots is None or bool(order.shots)
+        tell = partial(_tell, emit)
+        async with rooted(order.open_store(), root, tell, renders=renders) as held:
+            store = held.store
+            write_lock(order.lock_file, made.lock)
+            only = wanted(plan, order)
+            one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
+            _announce(made, store, only, one_class, emit)
+            async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
+                report = await render_plan(
+                    plan, kind, store, farm, emit, only=only, one_class=one_class
+                )
+            noted.spent(report.spent, order.cluster.workers.gpus or 1.0)
+            artifacts = await asyncio.to_thread(
+                look_up, plan, kind, store, report.artifacts, one_class
             )
-        noted.spent(report.spent, order.cluster.workers.gpus or 1.0)
-        artifacts = await asyncio.to_thread(
-            look_up, plan, kind, store, report.artifacts, one_class
-        )
-        # Read anew: a take may have been chosen or held while the film was rendered.
-        write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
-        missing = _missing(plan, artifacts, report)
-        emit(CutStarted(plan.frames, tuple(missing)))
-        deliver = order.profile.deliver
-        film = await stoppable(
-            partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
-        )
-        reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
-        manifest = make_manifest(plan, artifacts, reused, report.failures, film)
-        write_manifest(order.folder / "film.json", manifest)
+            # Read anew: a take may have been chosen or held while the film was rendered.
+            write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
+            missing = _missing(plan, artifacts, report)
+            emit(CutStarted(plan.frames, tuple(missing)))
+            deliver = order.profile.deliver
+            film = await stoppable(
+                partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
+            )
+            reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
+            manifest = make_manifest(plan, artifacts, reused, report.failures, film)
+            write_manifest(order.folder / "film.json", manifest)
+            await held.finish(artifacts.values())
     return _result(order, made, report, film)
+
+
+def _tell(emit: Emit, text: str) -> None:
+    emit(Notice(text))
 
 
 def wanted(plan: Plan, order: Order) -> frozenset[str] | None:

@@ -190,18 +190,21 @@ def leased(place: Place, name: str, pace: Pace = PACE) -> Iterator[Lease]:
         lease.release()
 
 
-def wait_until_free(place: Place, name: str, pace: Pace = PACE) -> bool:
-    """Wait while somebody alive holds the lease; whether anybody did. Raises StoreError."""
-    attempt, waited = Attempt(place, name, pace), False
+def wait_until_free(place: Place, name: str, pace: Pace = PACE) -> int:
+    """Wait while somebody alive holds the lease; how often it was held so far. Raises StoreError.
+
+    Two equal answers mean that nobody held it in between.
+    """
+    attempt = Attempt(place, name, pace)
     while not _is_free(place, name):
-        waited = True
         with suppress(Held):
             lease = attempt.step()
             if lease is not None:  # a dead holder's: the next to come need not wait for it
                 lease.release()
-                break
+                continue
         time.sleep(pace.look)
-    return waited
+    top = _highest(place, name)
+    return 0 if top is None else top + 1
 
 
 def _is_free(place: Place, name: str) -> bool:

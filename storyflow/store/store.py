@@ -113,7 +113,8 @@ class Store:
         its artifact is returned, whatever its bits. After a kill at any moment the artifact is
         either whole or invisible. Raises StoreError: full, read-only, lost or vanished.
         """
-        self._create()
+        self.prepare()
+        collected = self.after_gc()
         adopted = self.find(key)
         if adopted is not None:
             return adopted
@@ -131,14 +132,15 @@ class Store:
             worker=worker,
             origin=origin,
         )
-        # A second turn is needed only when the winner of a race turns out to be damaged.
+        # A second turn is needed only when the winner of a race turns out to be damaged, or when
+        # garbage was collected meanwhile, content that nothing named yet among it.
         for _ in range(3):
             if self._publish(artifact):
                 self.remember(artifact.recipe, artifact.key)
-                if self.after_gc():
-                    for name, path in sorted(files.items()):
-                        self._put(name, path)
-                return artifact
+                if self.after_gc() == collected:
+                    return artifact
+                for name, path in sorted(files.items()):
+                    self._put(name, path)
             adopted = self.find(key)
             if adopted is not None:
                 return adopted
@@ -200,8 +202,8 @@ class Store:
         read = (parse_artifact(text, names[name]) for name, text in found.items())
         return {artifact.key: artifact for artifact in read if artifact is not None}
 
-    def prefetch(self, keys: Iterable[str]) -> None:
-        """Get ready to `find` these keys: in a bucket at once, instead of one by one later.
+    def prefetch(self, recipes: Iterable[str], keys: Iterable[str]) -> None:
+        """Get ready to `find` what these recipes and keys have: in a bucket all at once.
 
         What is found now is taken as it is now for as long as this object lives.
         """
@@ -209,7 +211,9 @@ class Store:
 
         if not isinstance(self.place, Remote):
             return
-        found = self.artifacts(keys)
+        index = self.recipes()
+        wanted = {*keys, *(key for recipe in recipes for key in index.get(recipe, ()))}
+        found = self.artifacts(sorted(wanted))
         if found:
             self.place.remember_sizes(self.place.list("blobs/"))
             for key, artifact in found.items():
@@ -230,20 +234,16 @@ class Store:
     def reuse(self, recipe: str, artifact: Artifact) -> bool:
         """Say that a run needs this artifact under this recipe; False if it was just collected.
 
-        Whoever collects garbage reads the index after it has announced itself: so either it sees
-        this entry, or this call sees the announcement, waits, and looks whether the artifact is
-        still there.
+        Costs nothing where the recipe is its own. See `gc.py` for why nothing can come between.
         """
         if recipe == artifact.recipe:
             return True
         self.remember(recipe, artifact.key)
-        if not self.after_gc():
-            return True
-        self._known.pop(artifact.key, None)
-        return self.find(artifact.key) is not None
+        self.after_gc()
+        return self.place.size(artifact_name(artifact.key)) is not None
 
-    def after_gc(self) -> bool:
-        """Wait while garbage is collected, if it is; whether it was. Raises StoreError."""
+    def after_gc(self) -> int:
+        """Wait while garbage is collected; how often it was so far. Raises StoreError."""
         return wait_until_free(self.place, GC)
 
     def check_writable(self) -> None:
@@ -251,7 +251,7 @@ class Store:
 
         Raises StoreError (read-only, full, missing, another's disk) before anything is rendered.
         """
-        self._create()
+        self.prepare()
         nonce = secrets.token_hex(16).encode()
         name = f"tmp/nonce-{secrets.token_hex(8)}/nonce"
         self.place.put_new(name, nonce)
@@ -311,8 +311,8 @@ class Store:
             )
         return True
 
-    def _create(self) -> None:
-        """Make the layout on first use; a store that was there and vanished is an error."""
+    def prepare(self) -> None:
+        """Make the layout on first use. Raises StoreError, also where a store has vanished."""
         if self._opened:
             self.place.require()
             return
