@@ -219,6 +219,7 @@ def perform(
     result, code = watched(performance.start())
     if performance.publish(result):
         performance.clear()
+        print(f"the film is in the store: storyflow fetch {performance.ticket.film}")
     raise typer.Exit(code)
 
 

@@ -16,17 +16,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from storyflow.jobs.fetch import fetch
+    from storyflow.jobs.fetching import fetch
     from storyflow.jobs.find import find_job
     from storyflow.jobs.follow import cancel, list_jobs, log, status, tail, wait
-    from storyflow.jobs.submit import submit
+    from storyflow.jobs.submitting import submit
     from storyflow.jobs.values import Fetched, JobHandle, JobStatus
 
 _HOMES = {
-    "storyflow.jobs.fetch": "fetch",
+    "storyflow.jobs.fetching": "fetch",
     "storyflow.jobs.find": "find_job",
     "storyflow.jobs.follow": "cancel list_jobs log status tail wait",
-    "storyflow.jobs.submit": "submit",
+    "storyflow.jobs.submitting": "submit",
     "storyflow.jobs.values": "Fetched JobHandle JobStatus",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -11,7 +11,7 @@ from storyflow.errors import FarmError, InputError
 from storyflow.jobs.identity import slug
 from storyflow.jobs.labels import FILM, Labels
 from storyflow.jobs.record import RENDERS, recall, recall_all
-from storyflow.jobs.server import Connect, ServerJob, connect
+from storyflow.jobs.server import ServerJob, connect
 from storyflow.jobs.values import JobHandle
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
@@ -43,7 +43,6 @@ def find_job(
     *,
     address: str | None = None,
     out: str | Path | None = None,
-    connecting: Connect = connect,
 ) -> JobHandle:
     """The newest job of a film. `film` is a storyboard's file, a film's name or a job's id.
 
@@ -56,9 +55,9 @@ def find_job(
     known = _recalled(text, file, Path(out) if out is not None else None)
     try:
         where = job_address(address or (known.address if known else None))
-        jobs = connecting(where).list()
+        jobs = connect(where).list()
     except FarmError:
-        if known is None:
+        if known is None or not _means(known, text, file):
             raise
         return known
     name = known.film if known is not None and file is not None else slug(text)
@@ -70,7 +69,7 @@ def find_job(
         folder = known.folder if known is not None else _folder(out, file, handle.film)
         here = file or (known.storyboard if known is not None else None)
         return replace(handle, folder=folder, storyboard=here)
-    if known is not None:
+    if known is not None and _means(known, text, file):
         return known
     raise InputError(
         f"the cluster at {where} knows no job {text!r}",
@@ -106,12 +105,15 @@ def _asked(film: str | Path) -> tuple[Path | None, str]:
 
 
 def _recalled(text: str, file: Path | None, out: Path | None) -> JobHandle | None:
-    """What was last submitted from here by this name."""
+    """What was last submitted from here of this film, be it another job."""
     if out is not None or file is not None:
         return recall(_folder(out, file, text))
-    handles = list(recall_all())
-    by_id = [handle for handle in handles if handle.id == text]
-    return next(iter(by_id or [h for h in handles if h.film == slug(text)]), None)
+    handles = [h for h in recall_all() if _means(h, text, None) or text.startswith(f"{h.film}-")]
+    return max(handles, key=lambda h: (h.id == text, len(h.film)), default=None)
+
+
+def _means(handle: JobHandle, text: str, file: Path | None) -> bool:
+    return file is not None or text == handle.id or slug(text) == handle.film
 
 
 def _folder(out: str | Path | None, file: Path | None, name: str) -> Path:

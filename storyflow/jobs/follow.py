@@ -4,64 +4,70 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from storyflow.errors import FarmError, InputError
 from storyflow.jobs.find import find_job, handle_of, job_address
 from storyflow.jobs.labels import FILM
-from storyflow.jobs.server import Connect, JobServer, ServerJob, connect
+from storyflow.jobs.record import recall_all
+from storyflow.jobs.server import JobServer, ServerJob, connect
 from storyflow.jobs.states import status_of, stored_status
 from storyflow.jobs.values import JobHandle, JobStatus
 
 POLL_SECONDS = 1.0
 """How often a job is asked for while somebody waits for it."""
 
-PATIENCE_SECONDS = 60.0
-"""How long the cluster may not answer before waiting ends."""
+PATIENCE = 60
+"""How often in a row the cluster may not answer before waiting ends."""
 
 
-def list_jobs(address: str | None = None, *, connecting: Connect = connect) -> list[JobStatus]:
-    """Every job of storyflow's that the cluster remembers, the newest first.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
-    Raises InputError without an address, FarmError.
+
+def list_jobs(address: str | None = None) -> list[JobStatus]:
+    """Every job of storyflow's that a cluster remembers, the newest first.
+
+    Without an address: of every cluster that was submitted to from here. Raises InputError where
+    there is none, FarmError.
     """
-    where = job_address(address)
-    found = [job for job in connecting(where).list() if FILM in job.labels]
-    found.sort(key=lambda job: -(job.started or 0))
-    return [status_of(handle_of(job, where), job) for job in found]
+    known = dict.fromkeys(handle.address for handle in recall_all())
+    places = list(known) if known and address is None else [job_address(address)]
+    found = [
+        status_of(handle_of(job, where), job)
+        for where in places
+        for job in connect(where).list()
+        if FILM in job.labels
+    ]
+    return sorted(found, key=lambda job: job.started or _LONG_AGO, reverse=True)
 
 
 def status(
     film: str | Path | JobHandle,
     *,
     address: str | None = None,
-    connecting: Connect = connect,
 ) -> JobStatus:
     """How far a film's newest job is, or the one of a handle. Raises InputError, FarmError."""
-    job = find_job(film, address=address, connecting=connecting)
-    found = connecting(job.address).find(job.id)
+    job = find_job(film, address=address)
+    found = connect(job.address).find(job.id)
     return status_of(job, found) if found is not None else stored_status(job)
 
 
-def log(
-    film: str | Path | JobHandle, *, address: str | None = None, connecting: Connect = connect
-) -> str:
+def log(film: str | Path | JobHandle, *, address: str | None = None) -> str:
     """What the job has printed so far. Raises InputError, FarmError."""
-    job = find_job(film, address=address, connecting=connecting)
-    server = connecting(job.address)
+    job = find_job(film, address=address)
+    server = connect(job.address)
     _known(server, job)
     return server.log(job.id)
 
 
-def tail(
-    film: str | Path | JobHandle, *, address: str | None = None, connecting: Connect = connect
-) -> Iterator[str]:
+def tail(film: str | Path | JobHandle, *, address: str | None = None) -> Iterator[str]:
     """What the job prints, piece by piece from its beginning to its end.
 
     Raises InputError, FarmError.
     """
-    job = find_job(film, address=address, connecting=connecting)
-    server = connecting(job.address)
+    job = find_job(film, address=address)
+    server = connect(job.address)
     _known(server, job)
     yield from server.tail(job.id)
 
@@ -71,14 +77,13 @@ def cancel(
     *,
     address: str | None = None,
     waiting: bool = True,
-    connecting: Connect = connect,
 ) -> JobStatus:
     """Stop a job, and wait until it has ended. What is finished stays in the store.
 
     Harmless for a job that has ended. Raises InputError, FarmError.
     """
-    job = find_job(film, address=address, connecting=connecting)
-    server = connecting(job.address)
+    job = find_job(film, address=address)
+    server = connect(job.address)
     found = _known(server, job)
     if found.phase in ("pending", "running"):
         server.stop(job.id)
@@ -90,15 +95,14 @@ def wait(
     film: str | Path | JobHandle,
     *,
     address: str | None = None,
-    connecting: Connect = connect,
     told: Callable[[JobStatus], None] = lambda status: None,
 ) -> JobStatus:
     """Wait until a job has ended; `told` hears of every change of its state.
 
     Raises InputError, and FarmError when the cluster does not answer for a minute.
     """
-    job = find_job(film, address=address, connecting=connecting)
-    server = connecting(job.address)
+    job = find_job(film, address=address)
+    server = connect(job.address)
     if server.find(job.id) is None:
         return stored_status(job)
     found = until_ended(server, job.id, told=lambda found: told(status_of(job, found)))
@@ -110,22 +114,21 @@ def until_ended(
     id: str,
     *,
     told: Callable[[ServerJob], None] = lambda job: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> ServerJob:
     """Ask until the job has ended. A cluster that doesn't answer for a while is asked again.
 
     Raises FarmError.
     """
-    silent, phase = 0.0, ""
+    silent, phase = 0, ""
     while True:
         try:
             found = server.find(id)
         except FarmError:
-            if silent >= PATIENCE_SECONDS:
+            if silent >= PATIENCE:
                 raise
-            silent += POLL_SECONDS
+            silent += 1
         else:
-            silent = 0.0
+            silent = 0
             if found is None:
                 raise FarmError(
                     f"the cluster has forgotten job {id}: its head was started anew",
@@ -136,7 +139,7 @@ def until_ended(
                 told(found)
             if phase not in ("pending", "running"):
                 return found
-        sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _known(server: JobServer, job: JobHandle) -> ServerJob:

@@ -30,6 +30,13 @@ RECONNECT_SECONDS = 2.0
 
 _STOP_SECONDS = "RAY_JOB_STOP_WAIT_TIME_S"
 _ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""They tell of every upload, on stderr, as if something were wrong."""
+
 _ENVIRONMENT = threading.Lock()
 
 
@@ -41,8 +48,7 @@ class RayJobs:
         with self._told(), _chosen(address):
             from ray.job_submission import JobSubmissionClient
 
-            # It tells of every upload, on stderr, as if something were wrong.
-            for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            for name in _TALKATIVE:
                 logging.getLogger(name).setLevel(logging.WARNING)
             self._client: Any = JobSubmissionClient(address)
 
@@ -199,7 +205,8 @@ def _translated(error: Exception, address: str) -> Exception:
 
 
 def _reason(text: str) -> str:
-    return "the token is missing" if "issing" in text or "401" in text else "the token is wrong"
+    wrong = "Invalid" in text or "403" in text
+    return "the token is wrong" if wrong else "a token is needed"
 
 
 def _brief(text: str) -> str:

@@ -24,7 +24,7 @@ from storyflow.jobs.results import publish
 from storyflow.jobs.ticket import CLUSTER, Ticket, read_ticket
 from storyflow.lockfile import lock_path
 from storyflow.run import Run
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 
 
@@ -50,7 +50,7 @@ class Performance:
         """Store what was made, to be fetched; False where there is nothing. Raises StoreError."""
         order = self.order()
         lock = order.lock_file
-        made = publish(Store(order.store), self.ticket.job, result, lock, self.sent)
+        made = publish(order.open_store(), self.ticket.job, result, lock, self.sent)
         return made is not None
 
     def clear(self) -> None:
@@ -78,7 +78,7 @@ def open_job(path: Path) -> Performance:
     package = path.absolute().parent
     folder = package / ticket.job
     cluster = load_cluster(package / CLUSTER)
-    store = Store(cluster.store)
+    store = Store(cluster.store, cluster.cache.limit)
     _same_store(ticket, store)
     placed = references.place(store, ticket.references, folder / "references")
     film = folder / ticket.storyboard
@@ -116,7 +116,7 @@ def _same_store(ticket: Ticket, store: Store) -> None:
     found = store.find(ticket.token)
     if found is None or Ticket.model_validate_json(found.inputs).nonce != ticket.nonce:
         raise FarmError(
-            f"the store {store.root} on {os.uname().nodename} is not the one that the film was "
+            f"the store {store} on {os.uname().nodename} is not the one that the film was "
             "submitted from",
             cure="name a folder that both machines see as the same, or a URL, with --store",
         )

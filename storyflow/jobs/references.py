@@ -8,8 +8,8 @@ from pathlib import Path
 
 from storyflow.errors import InputError, StoreError
 from storyflow.jobs.ticket import Reference
-from storyflow.store.folder import Store
 from storyflow.store.hashing import file_hash
+from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 from storyflow.storyboard.references import find, looks_like_file
 

@@ -13,8 +13,8 @@ from typing import cast
 
 from storyflow.events import Result
 from storyflow.store.artifacts import Artifact
-from storyflow.store.folder import Store
 from storyflow.store.hashing import file_hash
+from storyflow.store.store import Store
 
 LOCK = "job.lock.yaml"
 """The lock that the job left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -61,10 +61,6 @@ class JobServer(Protocol):
 
     def tail(self, id: str) -> Iterator[str]:
         """What the job prints, piece by piece, from the beginning, until it has ended."""
-
-
-Connect = Callable[[str], JobServer]
-"""Makes the server of an address. Raises FarmError."""
 
 
 def connect(address: str) -> JobServer:

@@ -9,7 +9,7 @@ from storyflow.jobs.labels import Labels
 from storyflow.jobs.results import published
 from storyflow.jobs.server import ServerJob
 from storyflow.jobs.values import JobHandle, JobStatus, State
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 _CODES = (1, 2, 3, 4, 5, 130, 143)
 
@@ -52,7 +52,7 @@ def _ending(job: ServerJob) -> tuple[State, int | None]:
 def _why(job: ServerJob) -> str:
     """The last line that says something: Ray's message ends with the log's."""
     if job.phase == "stopped":
-        return "cancelled"
+        return "stopped by a signal or by `storyflow cancel`"
     lines = [line.strip() for line in job.message.splitlines() if line.strip()]
     return lines[-1] if lines else "no reason is known"
 

@@ -26,11 +26,11 @@ from storyflow.jobs.identity import film_name, job_id, plan_id
 from storyflow.jobs.labels import FILM, Labels
 from storyflow.jobs.record import remember
 from storyflow.jobs.results import film_key, published
-from storyflow.jobs.server import Connect, JobExists, JobServer, ServerJob, connect
+from storyflow.jobs.server import JobExists, JobServer, ServerJob, connect
 from storyflow.jobs.ticket import TICKET, Package, Reference, Ticket, write_package
 from storyflow.jobs.values import JobHandle
 from storyflow.pipeline import Profile
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 from storyflow.storyboard.dump import dump
 
 GRACE_SECONDS = 30
@@ -46,7 +46,6 @@ def submit(
     name: str | None = None,
     replace_running: bool = False,
     grace: int = GRACE_SECONDS,
-    connecting: Connect = connect,
     **options: Unpack[api.Options],
 ) -> JobHandle:
     """Begin to render a film on a cluster, or find the attempt that does so or did so already.
@@ -70,18 +69,18 @@ def submit(
     called = film_name(what.film, name)
     plan = plan_id(made.plan, what.profile.deliver, what.shots)
     file = what.film.origin.file
+    store = what.open_store()
     wanted = JobHandle(
         id="",
         film=called,
         plan=plan,
         attempt=0,
         address=address,
-        store=_shared(what),
+        store=store.location,
         folder=what.folder,
         storyboard=Path(file) if file else None,
     )
-    store = Store(wanted.store)
-    server = connecting(address)
+    server = connect(address)
     for _ in range(TRIES):
         found = [job for job in server.list() if job.labels.get(FILM) == called]
         made_before = _made_before(store, wanted)
@@ -112,11 +111,6 @@ def _where(options: api.Options) -> tuple[str, Cluster]:
     elif options.get("workers") is not None:
         raise InputError("workers stand in the Cluster that was given", cure="change them there")
     return job_address(options.get("address"), cluster), cluster
-
-
-def _shared(what: Order) -> str:
-    """The store, as a name that means the same in any directory."""
-    return str(Store(what.store).root)
 
 
 def _standing(

@@ -15,10 +15,9 @@ from storyflow.jobs.find import find_job
 from storyflow.jobs.follow import status
 from storyflow.jobs.merge import Conflict, merge_locks
 from storyflow.jobs.results import BASE, LOCK, Published, published
-from storyflow.jobs.server import Connect, connect
 from storyflow.jobs.values import Fetched, JobHandle
 from storyflow.lockfile import lock_path, read_lock, write_lock
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 Settle = Literal["mine", "theirs"]
 """Whose word counts where both locks changed: this machine's, or the job's."""
@@ -31,7 +30,6 @@ def fetch(
     out: str | Path | None = None,
     store: str | Path | None = None,
     settle: Settle | None = None,
-    connecting: Connect = connect,
 ) -> Fetched:
     """Bring a job's film into its folder, and its lock beside the storyboard.
 
@@ -43,11 +41,11 @@ def fetch(
     only where this machine knows the store by another name. Raises InputError for a job that has
     made no film (yet), StoreError, DamagedError, FarmError.
     """
-    job = find_job(film, address=address, out=out, connecting=connecting)
+    job = find_job(film, address=address, out=out)
     place = Store(store if store is not None else job.store)
     made = published(place, job.id)
     if made is None:
-        raise _nothing(job, connecting)
+        raise _nothing(job)
     folder = Path(out) if out is not None else job.folder
     with claimed(folder):
         files = tuple(_copy(place, made, name, folder) for name in made.names if name != BASE)
@@ -97,10 +95,10 @@ def _copy(store: Store, made: Published, name: str, folder: Path) -> Path:
     return target
 
 
-def _nothing(job: JobHandle, connecting: Connect) -> InputError:
+def _nothing(job: JobHandle) -> InputError:
     """Why there is nothing to fetch, and what to do."""
     try:
-        found = status(job, connecting=connecting)
+        found = status(job)
     except (FarmError, InputError):
         what = f"job {job.id} left no film in the store {job.store}"
         return InputError(what, cure="submit it again")
