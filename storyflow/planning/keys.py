@@ -1,19 +1,29 @@
 """What enters a segment's key, and nothing else does:
 
     pixels      PIXEL_VERSION, raised only when golden pixels change
-    model       identity of the weights: hub id and revision, or the hash of a folder
-    fields      every profile field that changes pixels (sampler, dtype, history form, frame rate)
+    model       identity of the weights: hub id and revision, or the hash of a folder; and of each
+                LoRA the same, or its file's hash, with its scale
+    fields      every profile field that changes pixels (sampler, dtype, quantization, history
+                form, frame rate), and no other; see `pixel_fields` of a model kind
     prompt      the beat's text, or the digest of its embedding
     negative    likewise
-    conditions  digests of the pictures or the clip that the segment starts from or ends on
-    seed        the segment's own, see seeds.py
+    conditions  sha256 of the pictures or the clip that the segment starts from or ends on, and how
+                they are fitted into the frame
+    seed        the segment's own, of the take's pinned seed and its place in the take; seeds.py
     width, height, window, overlap
     label       only for kinds that draw it, empty otherwise
-    history     digest of the frames that it continues, None for a fresh shot
+    history     digest of the frames (or latents) that it continues, None for a fresh shot
 
-Never in it: the place in the film, shot id, trims, titles, transitions, delivery settings, worker
-counts. A *recipe* is the same list with spans of the parents' recipes in place of the history's
-digest and with texts in place of embeddings, so it is known before anything is rendered.
+An embedding's key is of its text and the text encoder's identity (weights and dtype); that of a
+picture or clip, as it is read, of the file's hash, the fit and the frame size, and of a clip's
+frame rate and number of frames.
+
+Never in one: the place in the film, shot id, trims, titles, transitions, delivery settings, worker
+counts, and what can change the last bits only (device, attention kernel, compilation, offloading,
+threads): that is the *numerics class*, which is stored beside the output.
+
+A *recipe* is the same list with spans of the parents' recipes in place of the history's digest and
+with texts in place of embeddings, so it is known before anything is rendered.
 
 Keys and recipes are sha256 over canonical JSON (sorted names, no spaces, UTF-8), as hex.
 """
