@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from virtual_time import run_virtual
 
 from storyflow.errors import FarmError, InputError, ModelError, SegmentError, StoreError
 from storyflow.farm.borders import (
     Do,
     Outcome,
     Reuse,
+    Started,
     TaskDone,
     TaskFailed,
     TaskRetried,
@@ -27,11 +27,14 @@ from storyflow.farm.borders import (
 from storyflow.farm.dispatch import Dispatcher
 from storyflow.farm.graph import Task
 from storyflow.farm.retries import Caps, WorkerDied
+from storyflow.farm.share import Share
+from storyflow.simulate.clock import run_virtual
 
 Script = Callable[[str, str, int], BaseException | None]
 """What happens to (worker, task, attempt): an exception, or None for success."""
 
-Meanwhile = Callable[[Dispatcher[tuple[str, float], str]], Coroutine[Any, Any, None]]
+Film = Share[tuple[str, float], str]
+Meanwhile = Callable[[Dispatcher[tuple[str, float], str], Film], Coroutine[Any, Any, None]]
 
 
 def nothing(worker: str, task: str, attempt: int) -> BaseException | None:
@@ -50,17 +53,24 @@ class FakePool:
     log: list[tuple[float, str, str]] = field(default_factory=list)
     started: Counter[str] = field(default_factory=Counter)
     killed: list[str] = field(default_factory=list)
+    released: list[tuple[float, str]] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
+    storing: float = 0.0
+    stores: Callable[[str, int], BaseException | None] = lambda task, count: None
+    stored: Counter[str] = field(default_factory=Counter)
+    machines: dict[str, str] = field(default_factory=dict)
+    avoided: list[tuple[str, frozenset[str]]] = field(default_factory=list)
 
     async def workers(self) -> tuple[str, ...]:
         return tuple(f"w{number}" for number in range(self.size))
 
-    async def start(self, worker: str) -> str:
+    async def start(self, worker: str, avoid: frozenset[str]) -> Started:
         self.started[worker] += 1
+        self.avoided.append((worker, avoid))
         await asyncio.sleep(self.load)
         if (error := self.starts(worker, self.started[worker])) is not None:
             raise error
-        return "virtual"
+        return Started("virtual", self.machines.get(worker, ""), self.load)
 
     async def submit(self, worker: str, job: tuple[str, float], attempt: int) -> str:
         task, seconds = job
@@ -74,6 +84,20 @@ class FakePool:
         if (error := self.script(worker, task, attempt)) is not None:
             raise error
         return f"{task} by {worker}"
+
+    def settle(self, worker: str, output: str) -> Awaitable[str] | None:
+        return self._store(output) if self.storing else None
+
+    async def _store(self, output: str) -> str:
+        task = output.split()[0]
+        self.stored[task] += 1
+        await asyncio.sleep(self.storing)
+        if (error := self.stores(task, self.stored[task])) is not None:
+            raise error
+        return output
+
+    async def release(self, worker: str) -> None:
+        self.released.append((asyncio.get_running_loop().time(), worker))
 
     async def kill(self, worker: str) -> None:
         self.killed.append(worker)
@@ -104,9 +128,10 @@ def play(
     *,
     known: frozenset[str] = frozenset(),
     caps: Caps = Caps(),  # noqa: B008
-    meanwhile: Callable[[Dispatcher[tuple[str, float], str]], Coroutine[Any, Any, None]]
-    | None = None,
+    meanwhile: Meanwhile | None = None,
     resolving: float = 0.0,
+    limit: Callable[[float], None] | None = None,
+    idle: float = 60.0,
 ) -> Played:
     tasks = list(tasks)
     seconds = {task.id: task.weight for task in tasks}
@@ -118,14 +143,15 @@ def play(
         return Reuse(f"{task} from before") if task in known else Do((task, seconds[task]))
 
     async def main() -> Outcome[str]:
-        dispatcher = Dispatcher(pool, resolve, caps=caps, watch=events.append)
-        dispatcher.add(tasks)
-        other = asyncio.ensure_future(meanwhile(dispatcher)) if meanwhile else None
-        try:
-            return await dispatcher.run()
-        finally:
-            if other is not None:
-                await other
+        async with Dispatcher(pool, caps=caps, watch=events.append, idle=idle) as dispatcher:
+            film = dispatcher.share(resolve, watch=events.append, limit=limit)
+            film.add(tasks)
+            other = asyncio.ensure_future(meanwhile(dispatcher, film)) if meanwhile else None
+            try:
+                return await film.done()
+            finally:
+                if other is not None:
+                    await other
 
     outcome, took = run_virtual(main())
     return Played(outcome, took, pool, events)
@@ -295,9 +321,9 @@ def test_a_broken_store_stops_the_run_but_not_what_is_running() -> None:
 
 
 def test_draining_finishes_what_is_running_and_begins_nothing() -> None:
-    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str]) -> None:
+    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str], film: Film) -> None:
         await asyncio.sleep(2)
-        dispatcher.drain()
+        film.drain()
 
     played = play(chain("a", [5, 5]) + chain("b", [5, 5]), FakePool(2), meanwhile=meanwhile)
     assert set(played.outcome.outputs) == {"a/0", "b/0"}
@@ -311,21 +337,22 @@ def test_cancelling_kills_the_busy_workers_at_once() -> None:
         return Do((task, 100.0))
 
     async def main() -> None:
-        dispatcher = Dispatcher(pool, resolve)
-        dispatcher.add([Task("a"), Task("b")])
-        running = asyncio.ensure_future(dispatcher.run())
-        await asyncio.sleep(3)
-        assert dispatcher.busy() == (("w0", "a"), ("w1", "b"))
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        async with Dispatcher(pool) as dispatcher:
+            film = dispatcher.share(resolve)
+            film.add([Task("a"), Task("b")])
+            running = asyncio.ensure_future(film.done())
+            await asyncio.sleep(3)
+            assert dispatcher.busy() == (("w0", 0, "a"), ("w1", 0, "b"))
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
 
     _, took = run_virtual(main())
     assert took == 3 and sorted(pool.killed) == ["w0", "w1"]
 
 
 def test_workers_join_late_and_leave() -> None:
-    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str]) -> None:
+    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str], film: Film) -> None:
         await asyncio.sleep(5)
         dispatcher.hire("late")
         await asyncio.sleep(10)
@@ -336,24 +363,26 @@ def test_workers_join_late_and_leave() -> None:
     times: dict[str, list[float]] = {"w0": [], "late": []}
     for when, worker, _ in played.pool.log:
         times[worker].append(when)
-    assert min(times["late"]) == 6 and max(times["w0"]) < 15 and played.pool.killed == ["w0"]
+    assert min(times["late"]) == 6 and max(times["w0"]) < 15
+    assert [worker for _, worker in played.pool.released] == ["w0"] and not played.pool.killed
 
 
 def test_tasks_can_be_added_while_running() -> None:
-    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str]) -> None:
+    async def meanwhile(dispatcher: Dispatcher[tuple[str, float], str], film: Film) -> None:
         await asyncio.sleep(2)
-        dispatcher.add([Task("b", ("a",))])
+        film.add([Task("b", ("a",), 4.0)])
 
     async def resolve(task: str) -> Do[tuple[str, float]]:
         return Do((task, 4.0))
 
     async def main() -> Outcome[str]:
-        dispatcher = Dispatcher(FakePool(1), resolve)
-        dispatcher.add([Task("a")])
-        other = asyncio.ensure_future(meanwhile(dispatcher))
-        outcome = await dispatcher.run()
-        await other
-        return outcome
+        async with Dispatcher(FakePool(1)) as dispatcher:
+            film = dispatcher.share(resolve)
+            film.add([Task("a")])
+            other = asyncio.ensure_future(meanwhile(dispatcher, film))
+            outcome = await film.done()
+            await other
+            return outcome
 
     outcome, _ = run_virtual(main())
     assert set(outcome.outputs) == {"a", "b"} and outcome.complete
@@ -370,9 +399,9 @@ def test_events_come_in_order() -> None:
 
 def test_a_worker_that_never_gets_a_place_holds_nothing_up() -> None:
     class Slow(FakePool):
-        async def start(self, worker: str) -> str:
+        async def start(self, worker: str, avoid: frozenset[str]) -> Started:
             await asyncio.sleep(1 if worker == "w0" else 1e9)
-            return "virtual"
+            return Started("virtual")
 
     played = play(chain("a", [1, 1]) + chain("b", [1, 1]), pool := Slow(2))
     assert played.outcome.complete and played.seconds == 1 + 4 and pool.killed == ["w1"]

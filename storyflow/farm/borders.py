@@ -9,10 +9,21 @@ from typing import Generic, Protocol, TypeVar
 Job = TypeVar("Job")
 Output = TypeVar("Output")
 _Job = TypeVar("_Job", contravariant=True)
-_Output = TypeVar("_Output", covariant=True)
 
 
-class Pool(Protocol[_Job, _Output]):
+@dataclass(frozen=True)
+class Started:
+    """A worker is ready: its numerics class, the machine it runs on, and how long it loaded.
+
+    `machine` is empty where there is only one. `seconds` leaves out the wait for a place.
+    """
+
+    numerics: str
+    machine: str = ""
+    seconds: float = 0.0
+
+
+class Pool(Protocol[_Job, Output]):
     """Workers by name; how and where they run is the pool's own affair."""
 
     async def workers(self) -> tuple[str, ...]:
@@ -21,14 +32,23 @@ class Pool(Protocol[_Job, _Output]):
         Raises FarmError when there can be none.
         """
 
-    async def start(self, worker: str) -> str:
-        """Get a fresh worker and load its model; its numerics class.
+    async def start(self, worker: str, avoid: frozenset[str]) -> Started:
+        """Get a fresh worker and load its model; not on the machines `avoid`, if others can do.
 
         Raises WorkerDied, FarmError when it can't be had, ModelError.
         """
 
-    def submit(self, worker: str, job: _Job, attempt: int) -> Awaitable[_Output]:
+    def submit(self, worker: str, job: _Job, attempt: int) -> Awaitable[Output]:
         """Do the job. Raises WorkerDied, or what the job raised."""
+
+    def settle(self, worker: str, output: Output) -> Awaitable[Output] | None:
+        """What the worker's last output is once it is stored; None if it is stored already.
+
+        The worker may be given its next job meanwhile. Raises as `submit` does.
+        """
+
+    async def release(self, worker: str) -> None:
+        """Let an idle worker unload its model and end it; what it held is free afterwards."""
 
     async def kill(self, worker: str) -> None:
         """End the worker now, whatever it is doing; harmless when it is dead."""
@@ -69,6 +89,14 @@ class WorkerDown:
 
 
 @dataclass(frozen=True)
+class MachineLeft:
+    """A machine on which worker after worker died gets no more of them."""
+
+    machine: str
+    deaths: int
+
+
+@dataclass(frozen=True)
 class TaskStarted:
     """A worker began a task."""
 
@@ -88,6 +116,14 @@ class TaskRetried:
 
 
 @dataclass(frozen=True)
+class TaskPromised(Generic[Output]):
+    """A task's output is known, and on its way into the store."""
+
+    task: str
+    output: Output
+
+
+@dataclass(frozen=True)
 class TaskDone(Generic[Output]):
     """A task's output exists; `worker` is None where it existed before."""
 
@@ -99,19 +135,21 @@ class TaskDone(Generic[Output]):
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """A task failed for good; `blocked` are the tasks that hang on it."""
+    """A task failed for good after so many attempts; `blocked` are the tasks that hang on it."""
 
     task: str
     error: BaseException
     blocked: tuple[str, ...]
+    attempts: int = 0
 
 
 @dataclass
 class Outcome(Generic[Output]):
-    """How a run ended. Tasks in neither list were not begun (drained, stopped or aborted).
+    """How a film's tasks ended. Tasks in neither list were not begun (drained or aborted).
 
-    `worker_seconds` counts loading, failed and lost work too; `useful_seconds` what ended in an
-    output. `error` is the reason where the farm or the store broke down.
+    `worker_seconds` is the time that workers were held for the film: loading, idle, failed and lost
+    work too; `useful_seconds` the part that ended in an output. `error` is the reason where the
+    farm or the store broke down, or a limit was reached.
     """
 
     outputs: dict[str, Output] = field(default_factory=dict)

@@ -1,372 +1,310 @@
-"""The dispatcher: which worker does what next. Pure asyncio; knows no Ray, store or torch.
+"""The dispatcher: who does what, when. Pure asyncio; knows no Ray, store or torch.
 
-    dispatcher = Dispatcher(pool, resolve, caps=Caps(), watch=print)
-    dispatcher.add(tasks)
-    outcome = await dispatcher.run()
+    async with Dispatcher(pool, caps=Caps()) as dispatcher:
+        film = dispatcher.share(resolve, watch=print)
+        film.add(tasks)
+        outcome = await film.done()
 
-A task becomes *ready* when everything it needs is done. Then `resolve` says what it comes to: an
-output that exists already, or a job. Jobs wait in a queue ordered by the longest chain of work that
-hangs on them, because the longest chain sets the wall clock. Among near-ties a worker is given the
-continuation of what it did last. Each worker has one job in flight.
+A task becomes *ready* when what it needs is known. Then `resolve` says what it comes to: an output
+that exists already, or a job. `policy` says which job comes next and on which worker, `Crew` which
+workers there are, `retries` what a failure costs, `Share` what becomes of a film's tasks; here they
+are brought together. Each worker has one job in flight; while its last output is being stored it
+may begin the next one.
 
-Workers are started when there is work for them, so a film that needs one worker starts one. All
-time comes from the event loop's clock: on a loop with a virtual clock the same code is a simulator.
+Films may come at any time and share the workers. All time comes from the event loop's clock: on a
+loop with a virtual clock the same code is a simulator.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-from bisect import bisect_left, insort
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Generic
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Generic
 
-from storyflow.errors import FarmError, SegmentError, StoryflowError
-from storyflow.farm.borders import (
-    Do,
-    Job,
-    Outcome,
-    Output,
-    Pool,
-    Reuse,
-    TaskDone,
-    TaskFailed,
-    TaskRetried,
-    TaskStarted,
-    WorkerDown,
-    WorkerUp,
-)
-from storyflow.farm.graph import Node, Task, TaskGraph
-from storyflow.farm.retries import Caps, Verdict, WorkerDied, judge
-from storyflow.farm.roster import Roster, Worker
+from storyflow.errors import BudgetError, StoreError
+from storyflow.farm.account import Account, Limit, Wait
+from storyflow.farm.background import Background
+from storyflow.farm.borders import Job, Output, Pool, TaskRetried, TaskStarted
+from storyflow.farm.crew import Crew
+from storyflow.farm.graph import Node
+from storyflow.farm.policy import Queue
+from storyflow.farm.retries import Caps, Verdict, WorkerDied, given_up, judge
+from storyflow.farm.roster import Worker
+from storyflow.farm.share import Resolve, Share
 
-_Heap = list[tuple[float, int, int, Node]]
+IDLE_SECONDS = 60.0
+"""After so long without work a worker is let go."""
+
+STORING_SECONDS = 1800.0
+"""A store that takes longer than this for one output is broken."""
 
 
 class Dispatcher(Generic[Job, Output]):
-    """Drives a graph of tasks over a pool of workers.
+    """Drives graphs of tasks over a pool of workers; leaving the `async with` block stops at once.
 
     `near` is how much shorter a chain may be (as a part of the longest) for its task to be taken
-    first by the worker that did what it continues.
+    first by the worker that did what it continues. `watch` is told of workers.
     """
 
     def __init__(
         self,
         pool: Pool[Job, Output],
-        resolve: Callable[[str], Awaitable[Reuse[Output] | Do[Job]]],
         *,
         caps: Caps = Caps(),  # noqa: B008 - frozen
         watch: Callable[[object], None] = lambda event: None,
         near: float = 0.05,
+        idle: float = IDLE_SECONDS,
     ) -> None:
-        self._pool = pool
-        self._resolve = resolve
-        self._caps = caps
-        self._watch = watch
-        self._near = near
-        self._graph = TaskGraph()
-        self._jobs: dict[str, Job] = {}
-        self._workers = Roster()
-        self._ready: _Heap = []
-        self._ready_for: defaultdict[str, _Heap] = defaultdict(list)
-        self._entries = 0
-        self._queued = 0
-        self._unsettled = 0
-        self._resolving: list[float] = []  # negative ranks, sorted
-        self._asked = False
-        self._asking = False
-        self._pending: set[asyncio.Task[None]] = set()
-        self._over: asyncio.Future[None] | None = None
-        self._draining = False
-        self._why_not: BaseException | None = None
-        self.outcome: Outcome[Output] = Outcome()
+        self._pool, self._caps = pool, caps
+        self._background = Background(self._broken)
+        self._queue = Queue(near)
+        self._shares: dict[int, Share[Job, Output]] = {}
+        self._accounts: list[Account] = []
+        self._crew: Crew[Job, Output] = Crew(
+            pool, caps, idle, self._background, self._accounts.__getitem__, watch, self._pump
+        )
+        self._open = True
 
-    def add(self, tasks: Iterable[Task]) -> None:
-        """Add tasks, before or while running. Raises ValueError for cycles and unknown needs."""
-        added = self._graph.add(tasks)
-        self._unsettled += sum(node.state == "waiting" for node in added)
-        if self._over is not None:
-            self._prepare(added)
+    async def __aenter__(self) -> Dispatcher[Job, Output]:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give up what is under way and kill its workers."""
+        self._open = False
+        await self._background.stop()
+        await self._crew.stop()
+
+    def share(
+        self,
+        resolve: Resolve[Output, Job],
+        *,
+        watch: Callable[[object], None] = lambda event: None,
+        weight: float = 1.0,
+        limit: Limit | None = None,
+    ) -> Share[Job, Output]:
+        """A further film. Films with work get workers in proportion to their weights; `limit`
+        bounds the worker-seconds of this one."""
+        film = len(self._accounts)
+        self._accounts.append(Account(limit))
+        share: Share[Job, Output] = Share(
+            film,
+            resolve,
+            watch,
+            self._accounts[film],
+            self._queue,
+            weight,
+            self._find,
+            self._pump,
+        )
+        self._shares[film] = share
+        return share
 
     def hire(self, worker: str) -> None:
         """Allow one more worker than the pool named; it is started when there is work for it."""
-        self._workers.add(worker)
+        self._crew.hire(worker)
         self._pump()
 
     def dismiss(self, worker: str) -> None:
         """Let a worker go once it has finished what it is doing."""
-        leaver = self._workers.named(worker)
-        leaver.leaving = True
-        self._release(leaver)
+        self._crew.dismiss(worker)
         self._pump()
 
-    def drain(self) -> None:
-        """Begin nothing new; `run` ends when what is being done is done."""
-        self._draining = True
+    def limit(self, workers: int | None) -> None:
+        """Hold at most so many workers; those over it go when they have finished their tasks."""
+        self._crew.limit(workers)
         self._pump()
 
-    def busy(self) -> tuple[tuple[str, str], ...]:
-        """The working workers, each with its task."""
-        return tuple((w.name, w.doing.task.id) for w in self._workers.all("busy") if w.doing)
+    def busy(self) -> tuple[tuple[str, int, str], ...]:
+        """The working workers, each with its film's number and its task."""
+        working = self._crew.roster.all("busy")
+        return tuple((w.name, w.doing.film, w.doing.task.id) for w in working if w.doing)
 
-    async def run(self) -> Outcome[Output]:
-        """Do everything that can be done. Cancelling it kills the busy workers."""
-        self._over = asyncio.get_running_loop().create_future()
-        try:
-            self._prepare(self._graph.nodes())
-            self._pump()
-            await self._over
-        finally:
-            unfinished = tuple(self._pending)
-            for pending in unfinished:
-                pending.cancel()
-            if unfinished:
-                await asyncio.gather(*unfinished, return_exceptions=True)
-                for worker in (*self._workers.all("busy"), *self._workers.all("starting")):
-                    await self._pool.kill(worker.name)
-                    self._workers.move(worker, "cold")
-        self.outcome.complete = self._unsettled == 0 and not self.outcome.failures
-        return self.outcome
+    def wanted(self) -> int:
+        """Workers that have something to do, or would have if they were there."""
+        return self._crew.roster.count("busy") + self._queue.waiting
+
+    def give_up(self, worker: str, error: Exception) -> None:
+        """Take a working worker for dead: `error` is what its task fails with."""
+        held = self._crew.roster.named(worker)
+        if held.state == "busy" and held.working is not None and held.stuck is None:
+            held.stuck = error
+            held.working.cancel()
 
     # Everything below runs on the event loop; every change of state ends in `_pump`.
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._pending.add(task)
-        task.add_done_callback(self._reap)
-
-    def _reap(self, task: asyncio.Task[None]) -> None:
-        self._pending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            assert self._over is not None
-            if not self._over.done():
-                self._over.set_exception(error)
-
-    def _prepare(self, nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            if node.state == "waiting" and node.missing == 0:
-                self._settle_input(node)
-
-    def _settle_input(self, node: Node) -> None:
-        if self._draining:
-            return
-        node.state = "resolving"
-        insort(self._resolving, -node.rank)
-        self._spawn(self._find(node))
-
-    async def _find(self, node: Node) -> None:
-        try:
-            answer = await self._resolve(node.task.id)
-        except Exception as error:
-            self._resolved(node)
-            if judge(error, self._caps).verdict is Verdict.FAIL:
-                self._fail(node, error)
-            else:
-                self._abort(error)
-        else:
-            self._resolved(node)
-            if isinstance(answer, Reuse):
-                self._finish(node, answer.output, None, 0.0)
-            else:
-                self._jobs[node.task.id] = answer.job
-                self._enqueue(node)
-        self._pump()
-
-    def _resolved(self, node: Node) -> None:
-        del self._resolving[bisect_left(self._resolving, -node.rank)]
-
-    def _enqueue(self, node: Node) -> None:
-        node.state = "ready"
-        self._queued += 1
-        self._entries += 1
-        entry = (-node.rank, node.number, self._entries, node)
-        heapq.heappush(self._ready, entry)
-        if node.last_worker is not None:
-            heapq.heappush(self._ready_for[node.last_worker], entry)
+    def _broken(self, error: BaseException) -> None:
+        for share in self._shares.values():
+            if not share.over.done():
+                share.over.set_exception(error)
 
     def _pump(self) -> None:
-        if self._over is None or self._over.done():
+        if not self._open:
             return
-        if not self._draining:
-            self._assign()
-            self._start_workers()
-        waiting = self._queued and not self._draining
-        if self._workers.count("busy") or self._resolving or self._asking:
-            return
-        if waiting and self._workers.count("starting"):
-            return
-        if waiting:
-            why = self._why_not or WorkerDied("all workers were dismissed")
-            self._abort(why if isinstance(why, StoryflowError) else _all_died(why))
-        self._over.set_result(None)
-
-    async def _ask(self) -> None:
-        try:
-            names = await self._pool.workers()
-        except StoryflowError as error:
-            self._abort(error)
-            names = ()
-        self._asking = False
-        for name in names:
-            self._workers.add(name)
-        self._pump()
-
-    def _release(self, worker: Worker) -> None:
-        """Let a leaving worker go if it is free; otherwise it goes when it becomes so."""
-        if worker.state == "idle":
-            self._spawn(self._pool.kill(worker.name))
-        if worker.state in ("cold", "idle"):
-            self._workers.move(worker, "gone")
-
-    def _free(self, worker: Worker) -> None:
-        self._workers.move(worker, "idle")
-        if worker.leaving:
-            self._release(worker)
-
-    def _assign(self) -> None:
-        while (idle := self._workers.count("idle")) and (head := _peek(self._ready)) is not None:
-            # A worker is kept for each task that is about to be ready and comes before this one.
-            if bisect_left(self._resolving, -head.rank) >= idle:
-                return
-            worker = self._workers.first("idle", head.last_worker)
-            node = head
-            if head.last_worker != worker.name:
-                own = _peek(self._ready_for[worker.name])
-                if own is not None and own.rank >= head.rank * (1 - self._near):
-                    node = own
+        while (found := self._queue.pick(self._crew.roster, self._afford)) is not None:
+            node, worker = found
             node.state = "running"
-            self._queued -= 1
-            self._workers.move(worker, "busy", node)
-            self._spawn(self._do(worker, node))
+            self._crew.begin(worker, node)
+            worker.working = self._background.start(self._do(worker, node))
+        self._crew.want(self._queue.waiting, self._payer)
+        for share in tuple(self._shares.values()):
+            self._conclude(share)
 
-    def _start_workers(self) -> None:
-        if self._queued and not self._asked:
-            self._asked = self._asking = True
-            self._spawn(self._ask())
-        wanted = self._queued - self._workers.count("starting")
-        while wanted > 0 and self._workers.count("cold"):
-            worker = self._workers.first("cold")
-            self._workers.move(worker, "starting")
-            self._spawn(self._start(worker))
-            wanted -= 1
+    def _find(self, share: Share[Job, Output], node: Node) -> None:
+        self._background.start(self._resolve(share, node))
 
-    async def _start(self, worker: Worker) -> None:
-        began = self._now()
+    async def _resolve(self, share: Share[Job, Output], node: Node) -> None:
         try:
-            numerics = await self._pool.start(worker.name)
+            answer = await share.resolve(node.task.id)
         except Exception as error:
-            self._charge(began)
-            await self._lose(worker, error)
-            if isinstance(error, StoryflowError):
-                # It would end the same way again; others may have better luck.
-                self._workers.move(worker, "gone")
+            share.line.known(node)
+            if judge(error, self._caps).verdict is Verdict.FAIL:
+                share.fail(node, error)
+            else:
+                share.abort(error)
         else:
-            self._charge(began)
-            self._watch(WorkerUp(worker.name, numerics))
-            self._free(worker)
+            share.resolved(node, answer)
         self._pump()
+
+    def _afford(self, node: Node) -> None:
+        share = self._shares[node.film]
+        if share.draining:
+            raise Wait
+        try:
+            share.account.afford(share.account.working.expect(node.task.weight))
+        except BudgetError as error:
+            share.abort(error)
+            raise Wait from None
+
+    def _payer(self) -> int | None:
+        """Whose turn it is to have a worker started, and can pay for loading it."""
+        for film in self._queue.turns():
+            share = self._shares[film]
+            if share.draining:
+                continue
+            try:
+                share.account.afford(share.account.loading.expect(1.0))
+                return film
+            except Wait:
+                continue
+            except BudgetError as error:
+                share.abort(error)
+        return None
+
+    def _conclude(self, share: Share[Job, Output]) -> None:
+        """End a share if nothing of it is left to do, or nothing can be done."""
+        if share.underway or share.line.looking or share.over.done():
+            return
+        if share.unsettled and not share.draining:
+            if not self._crew.hopeless:
+                return
+            share.abort(self._crew.nobody())
+        for worker in self._crew.roster.all("idle"):
+            if worker.film == share.film:
+                self._crew.charge_idle(worker)
+        del self._shares[share.film]
+        share.conclude()
 
     async def _do(self, worker: Worker, node: Node) -> None:
+        share, life = self._shares[node.film], worker.life
+        account, units = share.account, node.task.weight
         node.attempts += 1
-        self._watch(TaskStarted(node.task.id, worker.name, node.attempts))
+        share.underway += 1
+        expected = account.working.expect(units)
+        account.begin(expected)
+        thought = units if expected is None else expected
+        self._queue.began(node.film, thought)
+        share.watch(TaskStarted(node.task.id, worker.name, node.attempts))
         began = self._now()
+        error: Exception | None = None
         try:
-            output = await self._pool.submit(worker.name, self._jobs[node.task.id], node.attempts)
-        except Exception as error:
-            self._charge(began)
-            await self._trouble(worker, node, error)
+            job = share.jobs[node.task.id]
+            output = await self._pool.submit(worker.name, job, node.attempts)
+        except Exception as caught:
+            error = caught
+        except asyncio.CancelledError:
+            if worker.stuck is None:
+                raise
+            error = worker.stuck
+        worker.stuck = worker.working = None
+        seconds = self._now() - began
+        account.end(expected, seconds)
+        self._queue.ended(node.film, seconds - thought)
+        if error is not None:
+            await self._trouble(share, worker, life, node, error)
         else:
-            seconds = self._charge(began)
-            self.outcome.useful_seconds += seconds
-            self._free(worker)
-            self._finish(node, output, worker.name, seconds)
+            account.useful += seconds
+            account.working.learn(units, seconds)
+            self._crew.praise(worker)
+            self._crew.free(worker, life)
+            storing = self._pool.settle(worker.name, output)
+            if storing is None:
+                share.stored(node, output, worker.name, seconds)
+            else:
+                await self._store(share, worker, life, node, output, storing, seconds)
+        share.underway -= 1
         self._pump()
 
-    async def _trouble(self, worker: Worker, node: Node, error: Exception) -> None:
+    async def _store(
+        self,
+        share: Share[Job, Output],
+        worker: Worker,
+        life: int,
+        node: Node,
+        output: Output,
+        storing: Awaitable[Output],
+        seconds: float,
+    ) -> None:
+        """Wait until an output is stored; meanwhile what continues it may begin."""
+        if node.state == "running":
+            share.promise(node, output, worker.name)
+        self._pump()
+        try:
+            async with asyncio.timeout(STORING_SECONDS):
+                output = await storing
+        except TimeoutError:
+            error: Exception = StoreError(
+                f"{worker.name} could not store {node.task.id} in {STORING_SECONDS:.0f} s",
+                cure="look at the store's disk or network, then run the same command again",
+            )
+        except Exception as caught:
+            error = caught
+        else:
+            share.stored(node, output, worker.name, seconds)
+            return
+        share.account.useful -= seconds
+        share.retract(node)
+        if isinstance(error, WorkerDied):
+            # What the worker did next may have killed it: that is not this task's fault.
+            node.attempts -= 1
+            node.alone = True
+        await self._trouble(share, worker, life, node, error)
+
+    async def _trouble(
+        self, share: Share[Job, Output], worker: Worker, life: int, node: Node, error: Exception
+    ) -> None:
         judgement = judge(error, self._caps)
         if judgement.verdict is Verdict.REPLACE:
-            await self._lose(worker, error)
-        else:
-            self._free(worker)
+            await self._crew.lose(worker, life, error, node.task.id)
+        elif worker.doing is node:
+            self._crew.free(worker, life)
+        if node.state == "failed":
+            return
         if judgement.verdict is Verdict.ABORT:
-            self._enqueue(node)
-            self._abort(error)
+            share.again(node)
+            share.abort(error)
         elif judgement.verdict is Verdict.FAIL:
-            self._fail(node, error)
+            share.fail(node, error)
         elif node.attempts >= judgement.attempts:
-            times = "once" if node.attempts == 1 else f"{node.attempts} times"
-            wrapped = SegmentError(f"failed {times}, last with {_describe(error)}")
-            wrapped.__cause__ = error
-            self._fail(node, wrapped)
+            share.fail(node, given_up(error, node.attempts))
         else:
-            self._watch(TaskRetried(node.task.id, worker.name, node.attempts, error))
-            self._enqueue(node)
-
-    async def _lose(self, worker: Worker, error: Exception) -> None:
-        self._watch(
-            WorkerDown(worker.name, worker.doing.task.id if worker.doing else None, str(error))
-        )
-        self._why_not = error
-        worker.deaths += 1
-        await self._pool.kill(worker.name)
-        over = worker.leaving or worker.deaths > self._caps.worker
-        self._workers.move(worker, "gone" if over else "cold")
-
-    def _finish(self, node: Node, output: Output, worker: str | None, seconds: float) -> None:
-        node.state = "done"
-        self._unsettled -= 1
-        self._jobs.pop(node.task.id, None)
-        self.outcome.outputs[node.task.id] = output
-        self._watch(TaskDone(node.task.id, output, worker, seconds))
-        for child in node.children:
-            child.missing -= 1
-            if worker is not None:
-                child.last_worker = worker
-            if child.missing == 0 and child.state == "waiting":
-                self._settle_input(child)
-
-    def _fail(self, node: Node, error: BaseException) -> None:
-        blocked = self._graph.descendants(node)
-        for lost in (node, *blocked):
-            lost.state = "failed"
-            self._unsettled -= 1
-            self._jobs.pop(lost.task.id, None)
-        failure = TaskFailed(node.task.id, error, tuple(n.task.id for n in blocked))
-        self.outcome.failures.append(failure)
-        self._watch(failure)
-
-    def _abort(self, error: BaseException) -> None:
-        self._draining = True
-        self.outcome.error = self.outcome.error or error
+            share.watch(TaskRetried(node.task.id, worker.name, node.attempts, error))
+            share.again(node)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _charge(self, began: float) -> float:
-        seconds = self._now() - began
-        self.outcome.worker_seconds += seconds
-        return seconds
-
-
-def _peek(heap: _Heap) -> Node | None:
-    # A node may stand in two heaps; what is no longer ready was taken from the other one.
-    while heap and heap[0][-1].state != "ready":
-        heapq.heappop(heap)
-    return heap[0][-1] if heap else None
-
-
-def _describe(error: BaseException) -> str:
-    text = str(error)
-    if isinstance(error, WorkerDied):
-        return f"a dead worker ({text})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _all_died(why: BaseException) -> FarmError:
-    error = FarmError(
-        f"no worker is left; the last one was lost with {_describe(why)}",
-        cure="look at the worker's log, then run the same command again",
-    )
-    error.__cause__ = why
-    return error

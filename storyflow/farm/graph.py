@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["waiting", "resolving", "ready", "running", "storing", "held", "done", "failed"]
+"""waiting: for what it needs; resolving: whether it is done already; ready: for a worker; storing:
+its output exists and is on its way into the store; held: stored, but what it needs is not yet."""
 
 
 @dataclass(frozen=True)
@@ -20,24 +25,35 @@ class Task:
 class Node:
     """A task on its way. `rank` is its weight and that of the heaviest chain behind it.
 
-    `state` goes waiting, resolving, ready, running, done; or ends in failed. `missing` counts the
-    needs that are not done, `last_worker` is the worker that did the last of them.
+    `missing` counts the needs whose output is not known yet, `unsettled` those whose output is
+    known but still being stored: until it is, only the worker `tied` may begin this task.
+    `last_worker` did the last of its needs. `promised` are the children that were told of this
+    task's output before it was stored; should storing it fail, what they made is `doubted`.
+    `alone` says that children wait for the stored output: it was lost once on its way.
     """
 
     task: Task
     number: int
+    film: int = 0
     rank: float = 0.0
     missing: int = 0
+    unsettled: int = 0
     attempts: int = 0
-    state: str = "waiting"
+    state: State = "waiting"
+    tied: str | None = None
     last_worker: str | None = None
+    doubted: bool = False
+    alone: bool = False
+    entry: int = 0
     children: list[Node] = field(default_factory=list)
+    promised: list[Node] = field(default_factory=list)
 
 
 class TaskGraph:
-    """All tasks of a run, by id."""
+    """All tasks of a film, by id; `film` is its number among those that share the workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, film: int = 0) -> None:
+        self._film = film
         self._nodes: dict[str, Node] = {}
 
     def nodes(self) -> tuple[Node, ...]:
@@ -53,7 +69,7 @@ class TaskGraph:
         for task in tasks:
             if task.id in self._nodes or task.id in added:
                 raise ValueError(f"task {task.id!r} is there already")
-            added[task.id] = Node(task, len(self._nodes) + len(added))
+            added[task.id] = Node(task, len(self._nodes) + len(added), self._film)
         for node in added.values():
             for need in node.task.needs:
                 if need not in added and need not in self._nodes:
@@ -74,12 +90,12 @@ class TaskGraph:
         return list(added.values())
 
     def descendants(self, node: Node) -> list[Node]:
-        """What hangs on a node and has not failed before, nearest first."""
+        """What hangs on a node and is neither done nor failed before, nearest first."""
         found: dict[str, Node] = {}
         queue = deque([node])
         while queue:
             for child in queue.popleft().children:
-                if child.task.id not in found and child.state != "failed":
+                if child.task.id not in found and child.state not in ("failed", "done"):
                     found[child.task.id] = child
                     queue.append(child)
         return list(found.values())

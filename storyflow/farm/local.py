@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from storyflow.cluster import Cluster
+from storyflow.farm.borders import Started
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, worker_price
 from storyflow.farm.workers import Worker, make_worker
@@ -43,11 +45,13 @@ class LocalPool:
         """One."""
         return ("worker-1",)
 
-    async def start(self, worker: str) -> str:
+    async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
         """Make the worker and load its model in the thread."""
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix=worker)
         self._worker = self._make(worker)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._worker.setup)
+        began, loop = time.monotonic(), asyncio.get_running_loop()
+        numerics = await loop.run_in_executor(self._thread, self._worker.setup)
+        return Started(numerics, seconds=time.monotonic() - began)
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         """Run the job in the thread."""
@@ -55,9 +59,16 @@ class LocalPool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._worker.run, job, attempt)
 
+    def settle(self, worker: str, output: Rendered) -> None:
+        """What a job made is stored when it ends."""
+
     async def progress(self, worker: str) -> Progress | None:
         """How far the running job is."""
         return self._worker.progress() if self._worker is not None else None
+
+    async def release(self, worker: str) -> None:
+        """Unload the model."""
+        await self.close()
 
     async def kill(self, worker: str) -> None:
         """Stop the running job at its next step; the thread can't be killed."""

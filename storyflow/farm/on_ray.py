@@ -13,12 +13,14 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from storyflow.cluster import Cluster, WorkersSection
 from storyflow.errors import FarmError
+from storyflow.farm.borders import Started
 from storyflow.farm.capacity import Machine, capacity, describe, need_of
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, worker_price
@@ -38,6 +40,9 @@ LOCAL_ENVIRONMENT = {
 
 OBJECT_STORE_BYTES = 128 << 20
 """Frames never pass through Ray's object store, so it is small."""
+
+NODE_LABEL = "ray.io/node-id"
+"""The label by which Ray knows every node."""
 
 WAIT_SECONDS = 20.0
 """After so long without a place on the cluster, waiting is said aloud; then after twice as long."""
@@ -112,8 +117,8 @@ class RayPool:
             )
         return tuple(f"worker-{number + 1}" for number in range(min(wanted, fitting)))
 
-    async def start(self, worker: str) -> str:
-        """Place an actor and load its model."""
+    async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
+        """Place an actor, not on the nodes `avoid` if another can hold it, and load its model."""
         import ray
 
         config = self._farm.config
@@ -130,13 +135,16 @@ class RayPool:
         }
         if self._need.accelerator is not None:
             options["accelerator_type"] = self._need.accelerator
+        if avoid and capacity(await _in_thread(_machines, avoid), self._need):
+            options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
         with _translated(worker):
             actor = ray.remote(**options)(_Actor).remote(self._role, config, worker)
             self._actors[worker] = actor
-            await self._placed(worker, actor)
+            node = await self._placed(worker, actor)
+            began = time.monotonic()
             numerics = cast(str, await _call(worker, actor.setup.remote()))
         self._idle.add(worker)
-        return numerics
+        return Started(numerics, node, time.monotonic() - began)
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         """Run the job in the worker's actor; it carries the job's name in Ray's own tools."""
@@ -146,6 +154,9 @@ class RayPool:
             rendered = cast(Rendered, await _call(worker, call.remote(job, attempt)))
         self._idle.add(worker)
         return rendered
+
+    def settle(self, worker: str, output: Rendered) -> None:
+        """What a job made is stored when it ends."""
 
     async def progress(self, worker: str) -> Progress | None:
         """How far the worker's job is; None when it doesn't answer."""
@@ -159,6 +170,10 @@ class RayPool:
             # Whatever happened to it, the call that renders will tell.
             return None
 
+    async def release(self, worker: str) -> None:
+        """Let the actor unload its model, then end it."""
+        await self._say_goodbye((worker,))
+
     async def kill(self, worker: str) -> None:
         """End the actor's process now."""
         self._idle.discard(worker)
@@ -168,14 +183,19 @@ class RayPool:
 
     async def close(self) -> None:
         """Let idle workers unload their models, then end all."""
-        idle = [self._actors[worker] for worker in self._idle if worker in self._actors]
+        await self._say_goodbye(tuple(self._idle))
+        for worker in tuple(self._actors):
+            await self.kill(worker)
+
+    async def _say_goodbye(self, workers: tuple[str, ...]) -> None:
+        idle = [self._actors[worker] for worker in workers if worker in self._actors]
         goodbyes = [asyncio.ensure_future(_wrap(actor.close.remote())) for actor in idle]
         if goodbyes:
             await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
             for goodbye in goodbyes:
                 goodbye.cancel()
             await asyncio.gather(*goodbyes, return_exceptions=True)
-        for worker in tuple(self._actors):
+        for worker in workers:
             await self.kill(worker)
 
     def _check(self, machines: list[Machine]) -> int:
@@ -188,8 +208,8 @@ class RayPool:
             )
         return fitting
 
-    async def _placed(self, worker: str, actor: Any) -> None:
-        """Wait for a place on the cluster, aloud, and only while there can be one."""
+    async def _placed(self, worker: str, actor: Any) -> str:
+        """Wait for a place on the cluster, aloud, and only while there can be one. The node."""
         waiting = asyncio.ensure_future(_wrap(actor.here.remote()))
         try:
             patience = WAIT_SECONDS
@@ -203,7 +223,7 @@ class RayPool:
                         f"{worker} waits for {self._need} to become free; the cluster has "
                         f"{describe(machines)}"
                     )
-            await waiting
+            return cast(str, await waiting)
         finally:
             waiting.cancel()
 
@@ -215,8 +235,11 @@ class _Actor:
         self._make = partial(make_worker, role, config, name, own_process=True)
         self._worker: Worker | None = None
 
-    def here(self) -> None:
-        """Answers when the actor has a place."""
+    def here(self) -> str:
+        """Answers when the actor has a place: the node's id."""
+        import ray
+
+        return cast(str, ray.get_runtime_context().get_node_id())
 
     def setup(self) -> str:
         self._worker = self._make()
@@ -300,8 +323,8 @@ def _print_nothing(quiet: bool) -> None:
         driver._worker_logs_enabled = not quiet
 
 
-def _machines() -> list[Machine]:
-    """What Ray's living nodes have."""
+def _machines(avoid: frozenset[str] = frozenset()) -> list[Machine]:
+    """What Ray's living nodes have, but for those of these ids."""
     import ray
 
     prefix = "accelerator_type:"
@@ -314,7 +337,7 @@ def _machines() -> list[Machine]:
             ),
         )
         for node in ray.nodes()
-        if node["Alive"]
+        if node["Alive"] and node["NodeID"] not in avoid
     ]
 
 

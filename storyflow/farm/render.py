@@ -26,6 +26,7 @@ from storyflow.farm.borders import (
     Do,
     Outcome,
     Reuse,
+    Started,
     TaskDone,
     TaskFailed,
     TaskRetried,
@@ -382,14 +383,14 @@ class _VerifiedPool:
     def __init__(self, pool: WorkerPool, film: _Film, role: Role) -> None:
         self._pool, self._film = pool, film
         self._hold = None if film.one_class is None else film.one_class.of(role)
-        self.workers = pool.workers
+        self.workers, self.settle, self.release = pool.workers, pool.settle, pool.release
         self.kill, self.close, self.progress = pool.kill, pool.close, pool.progress
 
-    async def start(self, worker: str) -> str:
-        numerics = await self._pool.start(worker)
+    async def start(self, worker: str, avoid: frozenset[str]) -> Started:
+        started = await self._pool.start(worker, avoid)
         if self._hold is not None:
-            self._hold.check(worker, numerics)
-        return numerics
+            self._hold.check(worker, started.numerics)
+        return started
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         rendered = await self._pool.submit(worker, job, attempt)
@@ -407,14 +408,16 @@ class _VerifiedPool:
 async def _drive(farm: Farm, stage: _Prompts | _Segments, poll: float) -> Outcome[Rendered]:
     """Run one stage on a pool of its own, which ends with it."""
     film = stage.film
-    pool = _VerifiedPool(farm.pool(stage.role, lambda text: film.emit(Notice(text))), film, stage.role)
-    dispatcher: Dispatcher[Job, Rendered] = Dispatcher(
-        pool, stage.resolve, caps=farm.caps, watch=stage.watch
-    )
-    dispatcher.add(stage.tasks())
+    workers = farm.pool(stage.role, lambda text: film.emit(Notice(text)))
+    pool = _VerifiedPool(workers, film, stage.role)
     try:
-        async with telling_steps(dispatcher.busy, pool.progress, stage.name, film.emit, poll):
-            outcome = await dispatcher.run()
+        async with (
+            Dispatcher[Job, Rendered](pool, caps=farm.caps, watch=stage.watch) as dispatcher,
+            telling_steps(dispatcher.busy, pool.progress, stage.name, film.emit, poll),
+        ):
+            share = dispatcher.share(stage.resolve, watch=stage.watch)
+            share.add(stage.tasks())
+            outcome = await share.done()
     finally:
         await pool.close()
     if outcome.error is not None:
