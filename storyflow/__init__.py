@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from storyflow.run import Run
+    from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
     from storyflow.storyboard.dump import dump
     from storyflow.storyboard.model import Beat, Film, Scene, Shot, Title
 
@@ -61,6 +62,7 @@ _HOMES = {
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
     "UnsupportedError",
     "storyflow.run": "Run",
+    "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
     "storyflow.storyboard.model": "Beat Film Scene Shot Title",
 }
@@ -91,9 +93,11 @@ __all__ = [
     "branch",
     "check",
     "choose_take",
+    "collect_garbage",
     "cut",
     "diff",
     "dump",
+    "forget_runs",
     "hold",
     "load",
     "parse",
@@ -105,6 +109,8 @@ __all__ = [
     "schema",
     "show",
     "start",
+    "store_inventory",
+    "verify_store",
     "write_ids",
 ]
 

@@ -19,7 +19,8 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="Folder for the film [renders/STORYBOARD].")
 ]
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", help="Folder of finished segments [the cluster file's].")
+    str | None,
+    typer.Option("--store", help="Finished segments: a folder or a URL [the cluster file's]."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 Address = Annotated[

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -93,12 +93,19 @@ def forget(store: Store, run: str) -> Root:
 
     Raises InputError for an unknown run, StoreError.
     """
-    roots = {root.run: root for root in read_roots(store)}
-    if run not in roots:
-        known = ", ".join(sorted(roots)[:12]) or "none"
-        raise InputError(f"the store {store} knows no run {run!r}", cure=f"it knows {known}")
+    root = known(store, [run])[run]
     store.place.delete([f"roots/{run}.json"])
-    return roots[run]
+    return root
+
+
+def known(store: Store, runs: Iterable[str]) -> Mapping[str, Root]:
+    """The roots of the store by run. Raises InputError where one of `runs` is not among them."""
+    roots = {root.run: root for root in read_roots(store)}
+    for run in runs:
+        if run not in roots:
+            names = ", ".join(sorted(roots)[:12]) or "none"
+            raise InputError(f"the store {store} knows no run {run!r}", cure=f"it knows {names}")
+    return roots
 
 
 def superseded(roots: Iterable[Root]) -> tuple[Root, ...]:

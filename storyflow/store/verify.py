@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from storyflow.errors import DamagedError, StoreError
+from storyflow.errors import StoreError
 from storyflow.store.artifacts import Artifact, Blob
 from storyflow.store.place import blob_name
 from storyflow.store.store import Store, artifact_name
@@ -32,13 +32,15 @@ class Verified:
     damaged: tuple[Checked, ...]
 
 
-def verify(store: Store) -> Verified:
+def verify(store: Store, tell: Callable[[Checked], None] | None = None) -> Verified:
     """Check the whole store; what is damaged is set aside, to be rendered again. Raises StoreError.
 
-    Damage in a store that can't be written is only told.
+    `tell` hears of each artifact. Damage in a store that can't be written is only told.
     """
     count, size, damaged = 0, 0, []
     for checked in verifying(store):
+        if tell is not None:
+            tell(checked)
         count += 1
         size += checked.size
         if checked.fault:
@@ -87,13 +89,3 @@ def _fault(store: Store, blob: Blob) -> str:
     if found != blob.size:
         return f"{blob.name} has {found} bytes instead of {blob.size}"
     return f"{blob.name} differs from its hash"
-
-
-def complain(found: Verified, store: Store) -> None:
-    """Raises DamagedError where anything was damaged."""
-    if found.damaged:
-        raise DamagedError(
-            f"{len(found.damaged)} of {found.artifacts} artifacts in {store} were damaged and set "
-            "aside",
-            cure="render the films again: what is missing is rendered anew",
-        )
