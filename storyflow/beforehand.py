@@ -48,17 +48,13 @@ def look_ahead(order: Order, made: Production, store: Store) -> Outlook:
     if order.one_class:
         one_class = hold_to_one_class(plan, kind, store)
     numerics = one_class.segment.numerics if one_class is not None else None
-    return Outlook(
-        order, made, store, stored_index(plan, kind, store, one_class), numerics or ""
-    )
+    return Outlook(order, made, store, stored_index(plan, kind, store, one_class), numerics or "")
 
 
 def timings_of(ahead: Outlook) -> Timings:
     """How long the film's segments take, as far as the store knows. Raises StoreError."""
     made, threads = ahead.made, ahead.order.cluster.workers.threads
-    return read_timings(
-        ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads
-    )
+    return read_timings(ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads)
 
 
 def estimate_of(ahead: Outlook) -> Estimate:

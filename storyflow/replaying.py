@@ -22,7 +22,7 @@ from storyflow.pipeline import Profile
 from storyflow.planning.keys import PIXEL_VERSION
 from storyflow.renderer import ModelKind, SegmentSpec
 from storyflow.store.artifacts import EMBEDDING, FRAMES, Artifact, Origin
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,12 +141,12 @@ def _find(store: Store, key: str) -> Artifact:
         keys = {k for keys in store.recipes().values() for k in keys if k.startswith(key)}
         if len(keys) > 1:
             raise InputError(
-                f"{len(keys)} keys in {store.root} begin with {key}", cure="give more letters"
+                f"{len(keys)} keys in {store} begin with {key}", cure="give more letters"
             )
         found = store.find(keys.pop()) if keys else None
     if found is None:
         raise InputError(
-            f"the store {store.root} has no artifact {key}",
+            f"the store {store} has no artifact {key}",
             cure="film.json beside the film lists the key of every segment",
         )
     return found
@@ -189,7 +189,7 @@ def _copy(store: Store, aside: Store, key: str) -> None:
     artifact = store.find(key)
     if artifact is None:
         raise StoreError(
-            f"an input, {key}, is no longer in {store.root}", cure="render the film again first"
+            f"an input, {key}, is no longer in {store}", cure="render the film again first"
         )
     aside.commit(
         key=artifact.key,

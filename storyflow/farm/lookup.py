@@ -11,7 +11,7 @@ from storyflow.planning.keys import prompt_key
 from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 
 def look_up(
