@@ -1,0 +1,144 @@
+"""What every Python process of a campaign's films loads at its start, before anything else.
+
+It notes each change that the process is about to make to the round's files, one line of JSON in
+the round's `trace.jsonl`; and where a trap is set for that change, it stops the process right
+before it, for the campaign to kill. Python's audit events make this possible from outside:
+storyflow itself knows nothing of it.
+
+A change is a *verb* at a *place*: `put` (a file is renamed, linked or opened for writing there),
+`sync` (a folder's names are made durable, right after something was put there) or `begin` (a job
+has a folder in the store's `tmp`). Places: `store/tmp`, `store/blobs`, `store/artifacts`,
+`store/recipes`, ..., `out/shots`, `out/film`, `out/manifest`, `lock`.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from types import FrameType
+
+_JOB = re.compile(r"\d+-job-")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_EVENTS = frozenset(("open", "os.rename", "os.link", "os.mkdir"))
+
+
+class _Watch:
+    """The audit hook of one process. `work` is the campaign's folder."""
+
+    def __init__(self, work: str) -> None:
+        self.trap = os.path.join(work, "trap.json")
+        self.sprung = os.path.join(work, "sprung.json")
+        self.rounds = os.path.join(work, "rounds") + os.sep
+        self.counts: dict[str, int] = {}
+        self.inside = threading.local()
+
+    def __call__(self, event: str, args: tuple[object, ...]) -> None:
+        if event not in _EVENTS or getattr(self.inside, "busy", False):
+            return
+        target = args[1] if event in ("os.rename", "os.link") else args[0]
+        if not isinstance(target, str | os.PathLike):
+            return
+        path = os.fspath(target)
+        if not isinstance(path, str) or not path.startswith(self.rounds):
+            return
+        self.inside.busy = True
+        try:
+            self.see(event, path, args)
+        finally:
+            self.inside.busy = False
+
+    def see(self, event: str, path: str, args: tuple[object, ...]) -> None:
+        number, _, inner = path.removeprefix(self.rounds).partition(os.sep)
+        verb, place = self.verb(event, inner, args), self.place(inner)
+        if verb is None or place is None:
+            return
+        name = os.path.basename(inner)
+        line: dict[str, object] = {"pid": os.getpid(), "role": self.role()}
+        line |= {"verb": verb, "place": place, "name": name}
+        if verb == "begin":
+            line["job"], line["key"] = self.job()
+        if event in ("os.rename", "os.link") and place == "store/artifacts":
+            line["inode"] = os.stat(str(args[0])).st_ino
+        # Noted before it is stopped, so that a change which never came about is known, too.
+        line["stopped"] = self.taken(verb, place, str(line["role"]))
+        text = json.dumps(line) + "\n"
+        handle = os.open(
+            self.rounds + number + "/trace.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        )
+        os.write(handle, text.encode())
+        os.close(handle)
+        if line["stopped"]:
+            self.stop(text)
+
+    @staticmethod
+    def verb(event: str, inner: str, args: tuple[object, ...]) -> "str | None":
+        if event == "os.mkdir":
+            return "begin" if _JOB.match(os.path.basename(inner)) else None
+        if event == "open":
+            flags = args[2]
+            if not isinstance(flags, int):
+                return None
+            if flags & os.O_DIRECTORY:
+                return "sync"
+            return "put" if flags & _WRITING else None
+        return "put"
+
+    @staticmethod
+    def place(inner: str) -> "str | None":
+        parts = inner.split(os.sep)
+        if parts[0] == "store" and len(parts) > 1:
+            return "store/" + parts[1]
+        if parts[0] == "out" and len(parts) > 1:
+            if parts[1] == "shots":
+                return "out/shots"
+            if "film.json" in parts[1]:
+                return "out/manifest"
+            return "out/film" if "film" in parts[1] else None
+        return "lock" if "lock" in parts[-1] else None
+
+    @staticmethod
+    def role() -> str:
+        return "worker" if "default_worker" in sys.argv[0] else "driver"
+
+    @staticmethod
+    def job() -> "tuple[str, str]":
+        """Name and key of the job that the calling function works on."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            job = frame.f_locals.get("job")
+            if job is not None and hasattr(job, "name") and hasattr(job, "key"):
+                return job.name, job.key
+            frame = frame.f_back
+        return "?", "?"
+
+    def taken(self, verb: str, place: str, role: str) -> bool:
+        """Whether this change is the one that the trap waits for, and nobody else has taken it."""
+        try:
+            with open(self.trap) as file:
+                trap = json.load(file)
+        except (OSError, ValueError):
+            return False
+        if trap["role"] not in ("any", role) or trap["place"] not in ("any", place):
+            return False
+        if trap["verb"] not in ("any", verb):
+            return False
+        count = self.counts[trap["id"]] = self.counts.get(trap["id"], 0) + 1
+        if count != trap["nth"]:
+            return False
+        try:
+            os.unlink(self.trap)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def stop(self, text: str) -> None:
+        with open(self.sprung + ".part", "w") as file:
+            file.write(text)
+        os.rename(self.sprung + ".part", self.sprung)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+if _work := os.environ.get("KILL_CAMPAIGN"):
+    sys.addaudithook(_Watch(_work))

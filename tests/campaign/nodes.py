@@ -1,0 +1,123 @@
+"""A Ray of three nodes on this machine, on loopback: a head without room for workers, and two
+nodes with room for one worker each."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import Any
+from unittest import mock
+
+from .processes import kill, parent_of, tree_of
+
+ENVIRONMENT = {
+    # A dead node, which refuses connections, is known after two seconds instead of half a minute;
+    # one that is slow because the machine is busy has a minute to answer.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "20000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_raylet_start_wait_time_s": "120",
+    # Without it Ray replaces 127.0.0.1 by the machine's outward address.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # No token: nothing but this machine can reach it.
+    "RAY_AUTH_MODE": "disabled",
+}
+"""What every process of the cluster and its films must find in its environment."""
+
+WORKERS = 2
+_STORE_BYTES = 80 << 20
+
+
+class Nodes:
+    """The cluster, started when it is first needed; `environment` goes to its processes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._cluster: Any = None
+        self._raylets: dict[int, Any] = {}
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT; the nodes that are missing are started first."""
+        with mock.patch.dict(os.environ, self._environment):
+            return self._started()
+
+    def _started(self) -> str:
+        from ray.cluster_utils import Cluster
+
+        # Never announced to this machine's other users of Ray.
+        with mock.patch("ray._private.utils.write_ray_address"):
+            if self._cluster is None:
+                # Sockets have short paths.
+                self._folder = tempfile.TemporaryDirectory(prefix="kc")
+                arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1"}
+                arguments |= {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
+                arguments["temp_dir"] = self._folder.name
+                self._cluster = Cluster(initialize_head=True, head_node_args=arguments)
+            cluster = self._cluster
+            while len(self._raylets) < WORKERS:
+                node = cluster.add_node(
+                    num_cpus=1,
+                    node_ip_address="127.0.0.1",
+                    object_store_memory=_STORE_BYTES,
+                )
+                self._raylets[_raylet(node)] = node
+            self._until_alive(1 + WORKERS)
+            return str(cluster.address)
+
+    def raylet_of(self, pid: int) -> int | None:
+        """The raylet under which a worker process runs."""
+        while pid > 1:
+            pid = parent_of(pid)
+            if pid in self._raylets:
+                return pid
+        return None
+
+    def kill_node(self, raylet: int) -> None:
+        """A node with everything that runs on it; the next film finds a fresh one in its place."""
+        kill(tree_of((raylet,)))
+        self._cluster.remove_node(self._raylets.pop(raylet), allow_graceful=False)
+
+    def processes(self) -> set[int]:
+        """Every process of every node."""
+        if self._cluster is None:
+            return set()
+        head = self._cluster.head_node.all_processes
+        pids = [info.process.pid for infos in head.values() for info in infos]
+        return tree_of([*pids, *self._raylets])
+
+    def kill_all(self) -> None:
+        """The whole cluster, as by a power cut; the next film gets a new one."""
+        kill(self.processes())
+        self.close()
+
+    def close(self) -> None:
+        """End the cluster."""
+        if self._cluster is not None:
+            for node in self._raylets.values():
+                self._cluster.remove_node(node, allow_graceful=False)
+            head = self._cluster.head_node
+            self._cluster.remove_node(head, allow_graceful=False)
+            self._cluster = None
+            self._raylets.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _until_alive(self, count: int) -> None:
+        """A killed node stays in Ray's list until its health check fails."""
+        state = self._cluster.global_state
+        for _ in range(300):
+            if sum(node["Alive"] for node in state.node_table()) == count:
+                return
+            time.sleep(0.1)
+        raise TimeoutError(f"the cluster does not come to {count} living nodes")
+
+
+def _raylet(node: Any) -> int:
+    (info,) = node.all_processes["raylet"]
+    return int(info.process.pid)
