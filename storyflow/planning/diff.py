@@ -247,7 +247,7 @@ class _Comparison:
             ("negative", was.negative, inputs.negative),
         ):
             if old != new:
-                yield Change(what, old, new)
+                yield Change(what, old or None, new or None)
 
     def _inputs(self, segment: Segment, was: Was) -> Iterator[Change]:
         """What else stands in the key, apart from history."""
@@ -322,7 +322,7 @@ def _joined(history: Sequence[Continued]) -> str:
     return " and ".join(map(str, history)) or "none"
 
 
-def _short(text: str, limit: int = 40) -> str:
+def _short(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
