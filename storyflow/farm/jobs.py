@@ -10,7 +10,9 @@ from typing import Literal
 from storyflow.pipeline import Profile
 from storyflow.renderer import ModelKind, SegmentSpec
 from storyflow.store.artifacts import Artifact, StoredSpan
+from storyflow.store.nonce import Nonce
 from storyflow.store.place import CacheLimit
+from storyflow.store.store import Store
 
 Role = Literal["prompt", "segment"]
 """What a worker is for: encoding prompts or rendering segments."""
@@ -75,7 +77,8 @@ class WorkerConfig:
 
     `kind` makes the model kind from profile and threads; None is storyflow's own list of kinds.
     `store` is a location that means the same on every machine, `cache` where content of a store
-    that is no folder is kept.
+    that is no folder is kept. `nonce` was left in it: a worker that doesn't find it sees another
+    store.
     """
 
     profile: Profile
@@ -83,6 +86,13 @@ class WorkerConfig:
     threads: int = 1
     kind: Callable[[Profile, int], ModelKind] | None = None
     cache: CacheLimit = CacheLimit()  # noqa: RUF009 - frozen
+    nonce: Nonce | None = None
+
+    def check_store(self, store: Store) -> None:
+        """Raise StoreError unless a worker's store is the driver's own and can be written."""
+        if self.nonce is not None:
+            self.nonce.find(store)
+        store.check_writable()
 
     def model_kind(self) -> ModelKind:
         """The model kind, without loading anything."""

@@ -15,17 +15,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from storyflow.cluster import Cluster, WorkersSection
-from storyflow.errors import FarmError
+from storyflow.errors import FarmError, StoreError
 from storyflow.farm.borders import Started
 from storyflow.farm.capacity import Machine, capacity, describe, need_of
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, worker_price
 from storyflow.farm.retries import WorkerDied
 from storyflow.farm.workers import Worker, make_worker
+from storyflow.store.nonce import new_nonce
+from storyflow.store.store import Store
 
 T = TypeVar("T")
 
@@ -59,7 +62,8 @@ class RayFarm:
     """
 
     def __init__(self, config: WorkerConfig, cluster: Cluster, title: str = "") -> None:
-        self.config = config
+        self.nonce = new_nonce()
+        self.config = replace(config, nonce=self.nonce)
         self.cluster = cluster
         self.title = title or "film"
         self.caps = caps_of(cluster)
@@ -79,8 +83,16 @@ class RayFarm:
                 await _in_thread(_CONNECTION.open, self.cluster.address, workers)
                 self._connected = True
 
+    async def leave_nonce(self) -> None:
+        """Leave in the store what every worker looks for in its own. Raises StoreError."""
+        # For each worker anew: what is old in the store's `tmp` is swept.
+        store = Store(self.config.store, self.config.cache)
+        await _in_thread(self.nonce.leave, store)
+
     async def close(self) -> None:
         """Disconnect; a Ray of our own ends with its last farm."""
+        with contextlib.suppress(StoreError):
+            await _in_thread(self.nonce.remove, Store(self.config.store, self.config.cache))
         if self._connected:
             self._connected = False
             await _in_thread(_CONNECTION.close)
@@ -121,6 +133,7 @@ class RayPool:
         """Place an actor, not on the nodes `avoid` if another can hold it, and load its model."""
         import ray
 
+        await self._farm.leave_nonce()
         config = self._farm.config
         threads = str(config.threads)
         options: dict[str, Any] = {

@@ -119,7 +119,7 @@ class PromptWorker:
 
     def setup(self) -> str:
         """Load the text encoder."""
-        self._store.check_writable()
+        self._config.check_store(self._store)
         began = time.perf_counter()
         factory = self._config.model_kind().text_encoder
         assert factory is not None, "this model kind encodes no prompts"
@@ -186,7 +186,7 @@ class SegmentWorker:
 
     def setup(self) -> str:
         """Load the model."""
-        self._store.check_writable()
+        self._config.check_store(self._store)
         began = time.perf_counter()
         self._renderer = self._config.model_kind().renderer()
         with pinned_threads(self._config.threads):
