@@ -62,7 +62,6 @@ class Remote:
             self._fs, self._root = fsspec.core.url_to_fs(
                 self.location,
                 use_listings_cache=False,
-                skip_instance_cache=protocol != "memory",
                 **_OPTIONS.get(protocol, {}),
             )
         except ImportError:
