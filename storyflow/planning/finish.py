@@ -9,9 +9,9 @@ shorter than its longest chain.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from functools import cache
 
 from storyflow.planning.nodes import Segment
 
@@ -20,6 +20,10 @@ GPU_SPEED = 3e14
 
 CPU_SPEED = 3e10
 """Operations a second assumed of one CPU thread, in float32."""
+
+
+SOME_WORKERS = (1, 2, 4, 8, 16, 64)
+"""Numbers of workers that an estimate is given for, as far as more of them help."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +152,19 @@ def estimate(
     count = len(left.seconds)
     before = timings.prompt_setup + prompts * timings.prompt if prompts else 0.0
 
+    @cache
     def wall(number: int) -> float:
         return before + (timings.setup + left.makespan(number) if count else 0.0)
 
     chain = wall(count)
-    numbers = sorted({1, 2, 4, 8, 16, 64, 256, workers or 1}) if count else []
+    numbers = sorted({*SOME_WORKERS, workers or 1}) if count else []
     finish: list[Finish] = []
     for number in numbers:
         shortest = bool(finish) and finish[-1].seconds <= chain * 1.001
         if number == workers or not shortest:
             finish.append(Finish(number, wall(number)))
     loads = min(workers or 1, left.width) * timings.setup if count else 0.0
-    total = (sum(left.seconds.values()) + loads + before) * gpus
+    total = (sum(left.seconds) + loads + before) * gpus
     return Estimate(
         segments=count,
         prompts=prompts,
@@ -176,41 +181,42 @@ def estimate(
 
 
 class _Work:
-    """Segments, their seconds and what waits for what; parents outside are there already."""
+    """Segments by number, their seconds and what waits for what; parents outside are there."""
 
     def __init__(self, segments: Iterable[Segment], seconds: Callable[[Segment], float]) -> None:
-        by_recipe = {segment.recipe: segment for segment in segments}
-        self.seconds = {recipe: seconds(segment) for recipe, segment in by_recipe.items()}
-        self.parents = {
-            recipe: tuple(p for p in segment.parents if p in by_recipe)
-            for recipe, segment in by_recipe.items()
-        }
-        self.children: dict[str, list[str]] = {recipe: [] for recipe in by_recipe}
-        for recipe, parents in self.parents.items():
+        unique = {segment.recipe: segment for segment in segments}
+        number = {recipe: n for n, recipe in enumerate(unique)}
+        self.seconds = [seconds(segment) for segment in unique.values()]
+        self.parents = [
+            [number[parent] for parent in segment.parents if parent in number]
+            for segment in unique.values()
+        ]
+        self.children: list[list[int]] = [[] for _ in unique]
+        for child, parents in enumerate(self.parents):
             for parent in parents:
-                self.children[parent].append(recipe)
+                self.children[parent].append(child)
         self.rank = self._ranks()
 
     @property
     def width(self) -> int:
         """At most as many workers are ever of use."""
-        return max(1, sum(not parents for parents in self.parents.values()))
+        return max(1, sum(not parents for parents in self.parents))
 
     def makespan(self, workers: int) -> float:
         """Seconds until all is done: list scheduling, the longest remaining chain first."""
         if workers == 1:
-            return sum(self.seconds.values())
+            return sum(self.seconds)
         if workers >= len(self.seconds):
-            return max(self.rank.values(), default=0.0)
-        waiting = {recipe: len(parents) for recipe, parents in self.parents.items()}
-        ready = [(-self.rank[recipe], recipe) for recipe, count in waiting.items() if not count]
+            return max(self.rank, default=0.0)
+        waiting = [len(parents) for parents in self.parents]
+        ready = [(-self.rank[n], n) for n, count in enumerate(waiting) if not count]
         heapq.heapify(ready)
-        running: list[tuple[float, str]] = []
+        running: list[tuple[float, int]] = []
         now = 0.0
         while ready or running:
             while ready and len(running) < workers:
-                _, recipe = heapq.heappop(ready)
-                heapq.heappush(running, (now + self.seconds[recipe], recipe))
+                _, begun = heapq.heappop(ready)
+                heapq.heappush(running, (now + self.seconds[begun], begun))
             now, done = heapq.heappop(running)
             for child in self.children[done]:
                 waiting[child] -= 1
@@ -218,10 +224,17 @@ class _Work:
                     heapq.heappush(ready, (-self.rank[child], child))
         return now
 
-    def _ranks(self) -> Mapping[str, float]:
-        """Each segment's seconds and those of the longest chain behind it."""
-        rank: dict[str, float] = {}
-        for recipe in TopologicalSorter(self.children).static_order():
-            behind = max((rank[child] for child in self.children[recipe]), default=0.0)
-            rank[recipe] = self.seconds[recipe] + behind
+    def _ranks(self) -> list[float]:
+        """Each segment's seconds and those of the longest chain behind it, children first."""
+        rank = [0.0] * len(self.seconds)
+        waiting = [len(children) for children in self.children]
+        leaves = [n for n, count in enumerate(waiting) if not count]
+        while leaves:
+            done = leaves.pop()
+            behind = max((rank[child] for child in self.children[done]), default=0.0)
+            rank[done] = self.seconds[done] + behind
+            for parent in self.parents[done]:
+                waiting[parent] -= 1
+                if not waiting[parent]:
+                    leaves.append(parent)
         return rank
