@@ -75,6 +75,7 @@ def s3() -> Iterator[S3Server]:
             boto3.client("s3").create_bucket(Bucket=BUCKET)
             yield server
         finally:
+            s3fs.S3FileSystem.clear_instance_cache()
             for name in (*ENVIRONMENT, "AWS_ENDPOINT_URL"):
                 os.environ.pop(name, None)
                 if name in before:

@@ -48,12 +48,11 @@ Answer = TypeVar("Answer")
 class Remote:
     """A prefix in a bucket. Raises StoreError for a URL that no installed package can open."""
 
-    def __init__(self, url: str, cache: CacheLimit, pauses: tuple[float, ...] = PAUSES) -> None:
+    def __init__(self, url: str, cache: CacheLimit) -> None:
         import fsspec
 
         self.location = url.rstrip("/")
         self.exclusive = True
-        self._pauses = pauses
         self._cache = BlobCache(cache)
         self._sizes: dict[str, int] = {}
         protocol = url.partition("://")[0]
@@ -282,7 +281,7 @@ class Remote:
         Raises FileNotFoundError, and StoreError for everything else that a backend may raise.
         """
         where = f"{self.location}/{name}" if name else self.location
-        for pause in (*self._pauses, None):
+        for pause in (*PAUSES, None):
             try:
                 return call()
             except (FileNotFoundError, StoreError):
