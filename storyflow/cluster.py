@@ -56,7 +56,17 @@ class RetriesSection(Strict):
         default=3, ge=1, le=20, description="Attempts of one segment before its shot fails."
     )
     worker: int = Field(
-        default=4, ge=0, le=100, description="Deaths of one worker before it is not replaced."
+        default=4,
+        ge=0,
+        le=100,
+        description="Deaths of one worker in a row before it is not replaced.",
+    )
+    machine: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="Segments in which workers of one machine died, in a row, before no worker is "
+        "placed there again, where another machine can hold one.",
     )
 
 

@@ -97,7 +97,10 @@ class Sink(Protocol):
     """Takes what a renderer makes, as it is made; memory stays flat."""
 
     def frames(self, chunk: NDArray[np.uint8]) -> None:
-        """The next new frames, uint8 [n, height, width, 3], RGB; history frames never come."""
+        """The next new frames, uint8 [n, height, width, 3], RGB; history frames never come.
+
+        The array is the sink's from then on: it is encoded while more frames are computed.
+        """
 
     def latents(self, chunk: NDArray[np.float32]) -> None:
         """The latents of the new frames, float32 [channels, n, h, w]; once per segment."""

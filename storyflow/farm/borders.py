@@ -11,6 +11,14 @@ Output = TypeVar("Output")
 _Job = TypeVar("_Job", contravariant=True)
 
 
+class OtherOutput(Exception):
+    """Another writer was faster: what is stored for the job is `output`, not what was promised."""
+
+    def __init__(self, output: object) -> None:
+        super().__init__("another writer's output is stored")
+        self.output = output
+
+
 @dataclass(frozen=True)
 class Started:
     """A worker is ready: its numerics class, the machine it runs on, and how long it loaded.
@@ -44,7 +52,7 @@ class Pool(Protocol[_Job, Output]):
     def settle(self, worker: str, output: Output) -> Awaitable[Output] | None:
         """What the worker's last output is once it is stored; None if it is stored already.
 
-        The worker may be given its next job meanwhile. Raises as `submit` does.
+        The worker may be given its next job meanwhile. Raises as `submit` does, and OtherOutput.
         """
 
     async def release(self, worker: str) -> None:

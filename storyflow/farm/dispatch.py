@@ -20,12 +20,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic
+from typing import Generic, cast
 
 from storyflow.errors import BudgetError, StoreError
 from storyflow.farm.account import Account, Limit, Wait
 from storyflow.farm.background import Background
-from storyflow.farm.borders import Job, Output, Pool, TaskRetried, TaskStarted
+from storyflow.farm.borders import Job, OtherOutput, Output, Pool, TaskRetried, TaskStarted
 from storyflow.farm.crew import Crew
 from storyflow.farm.graph import Node
 from storyflow.farm.policy import Queue
@@ -272,6 +272,10 @@ class Dispatcher(Generic[Job, Output]):
                 f"{worker.name} could not store {node.task.id} in {STORING_SECONDS:.0f} s",
                 cure="look at the store's disk or network, then run the same command again",
             )
+        except OtherOutput as other:
+            share.retract(node)
+            share.stored(node, cast(Output, other.output), worker.name, seconds)
+            return
         except Exception as caught:
             error = caught
         else:
@@ -290,7 +294,7 @@ class Dispatcher(Generic[Job, Output]):
     ) -> None:
         judgement = judge(error, self._caps)
         if judgement.verdict is Verdict.REPLACE:
-            await self._crew.lose(worker, life, error, node.task.id)
+            await self._crew.lose(worker, life, error, (worker.doing or node).task.id)
         elif worker.doing is node:
             self._crew.free(worker, life)
         if node.state == "failed":

@@ -14,11 +14,13 @@ from storyflow.store.artifacts import Artifact, StoredSpan
 
 @dataclass(frozen=True)
 class Identity:
-    """A segment's key, the JSON text it was made from, and where its history is stored."""
+    """A segment's key, the JSON text it was made from, where its history is stored, and the hash of
+    that history (None without one)."""
 
     key: str
     inputs: str
     history: tuple[StoredSpan, ...]
+    history_digest: str | None = None
 
 
 def identify(
@@ -37,6 +39,7 @@ def identify(
         key=segment_key(segment.inputs, history, *digests),
         inputs=key_inputs(segment.inputs, history, *digests),
         history=spans,
+        history_digest=history,
     )
 
 

@@ -34,6 +34,8 @@ class SegmentJob:
 
     `start_key`, `end_key` and `clip_key` name what it is given of the author's files: a picture to
     start from, one to end on, a clip's last frames in the place of history.
+    `history_digest` is the hash of the history that the key was made from, `tail` how many of its
+    last frames the worker keeps for what continues it.
     """
 
     name: str
@@ -45,10 +47,12 @@ class SegmentJob:
     prompt_key: str | None = None
     negative_key: str | None = None
     history: tuple[StoredSpan, ...] = ()
+    history_digest: str | None = None
     start_key: str | None = None
     end_key: str | None = None
     clip_key: str | None = None
     keeps_latents: bool = False
+    tail: int = 0
 
 
 Job = PromptJob | SegmentJob
@@ -56,19 +60,27 @@ Job = PromptJob | SegmentJob
 
 @dataclass(frozen=True)
 class Rendered:
-    """A job's artifact; `adopted` if another writer had stored it before this one began."""
+    """A job's artifact; `adopted` if another writer had stored it before this one began.
+
+    Until it is `settled`, the artifact is what is on its way into the store, without its files.
+    """
 
     artifact: Artifact
     adopted: bool = False
+    settled: bool = True
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a worker is with a segment, in solver steps."""
+    """How far a worker is with a segment, in solver steps.
+
+    `beats` grows with every step and every chunk of frames: a sign of life.
+    """
 
     name: str
     done: int
     total: int
+    beats: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from storyflow.cluster import Cluster
 from storyflow.farm.borders import Started
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
-from storyflow.farm.pools import Notify, caps_of, worker_price
+from storyflow.farm.pools import Notify, caps_of, lost, worker_price
 from storyflow.farm.workers import Worker, make_worker
 
 
@@ -57,10 +57,15 @@ class LocalPool:
         """Run the job in the thread."""
         assert self._worker is not None and self._thread is not None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._worker.run, job, attempt)
+        return await loop.run_in_executor(self._thread, self._worker.run_ahead, job, attempt)
 
-    def settle(self, worker: str, output: Rendered) -> None:
-        """What a job made is stored when it ends."""
+    def settle(self, worker: str, output: Rendered) -> Awaitable[Rendered] | None:
+        """Wait until what a job made is stored."""
+        if output.settled:
+            return None
+        if self._worker is None:
+            return lost(worker)
+        return asyncio.to_thread(self._worker.settle, output.artifact.key)
 
     async def progress(self, worker: str) -> Progress | None:
         """How far the running job is."""

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -24,7 +24,7 @@ from storyflow.errors import FarmError, StoreError
 from storyflow.farm.borders import Started
 from storyflow.farm.capacity import Machine, capacity, describe, need_of
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
-from storyflow.farm.pools import Notify, caps_of, worker_price
+from storyflow.farm.pools import Notify, caps_of, lost, worker_price
 from storyflow.farm.retries import WorkerDied
 from storyflow.farm.workers import Worker, make_worker
 from storyflow.store.nonce import new_nonce
@@ -143,7 +143,7 @@ class RayPool:
             "max_restarts": 0,
             "max_task_retries": 0,
             "allow_out_of_order_execution": True,
-            "concurrency_groups": {"progress": 1},
+            "concurrency_groups": {"progress": 1, "storing": 2},
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
         }
         if self._need.accelerator is not None:
@@ -168,8 +168,15 @@ class RayPool:
         self._idle.add(worker)
         return rendered
 
-    def settle(self, worker: str, output: Rendered) -> None:
-        """What a job made is stored when it ends."""
+    def settle(self, worker: str, output: Rendered) -> Awaitable[Rendered] | None:
+        """Wait until what a job made is stored."""
+        actor = self._actors.get(worker)
+        if output.settled:
+            return None
+        if actor is None:
+            return lost(worker)
+        call = actor.settle.options(concurrency_group="storing")
+        return _call(worker, call.remote(output.artifact.key))
 
     async def progress(self, worker: str) -> Progress | None:
         """How far the worker's job is; None when it doesn't answer."""
@@ -260,7 +267,11 @@ class _Actor:
 
     def run(self, job: Job, attempt: int) -> Rendered:
         assert self._worker is not None
-        return self._worker.run(job, attempt)
+        return self._worker.run_ahead(job, attempt)
+
+    def settle(self, key: str) -> Rendered:
+        assert self._worker is not None
+        return self._worker.settle(key)
 
     def progress(self) -> Progress | None:
         return self._worker.progress() if self._worker is not None else None

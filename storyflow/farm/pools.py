@@ -8,7 +8,7 @@ from typing import Protocol
 from storyflow.cluster import Cluster
 from storyflow.farm.borders import Pool
 from storyflow.farm.jobs import Job, Progress, Rendered, Role
-from storyflow.farm.retries import Caps
+from storyflow.farm.retries import Caps, WorkerDied
 
 Notify = Callable[[str], None]
 
@@ -38,9 +38,18 @@ class Farm(Protocol):
         """Let go of what was started or connected."""
 
 
+async def lost(worker: str) -> Rendered:
+    """What becomes of an output whose worker was ended before it was stored."""
+    raise WorkerDied(f"{worker} was ended before its output was stored")
+
+
 def caps_of(cluster: Cluster) -> Caps:
     """The cluster file's retry caps."""
-    return Caps(task=cluster.retries.segment, worker=cluster.retries.worker)
+    return Caps(
+        task=cluster.retries.segment,
+        worker=cluster.retries.worker,
+        machine=cluster.retries.machine,
+    )
 
 
 def worker_price(cluster: Cluster) -> float | None:

@@ -8,7 +8,8 @@ lacks becomes a job. Nothing but hashes and paths passes through here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from storyflow.errors import DamagedError, SegmentError, StoreError
@@ -24,11 +25,13 @@ from storyflow.events import (
 )
 from storyflow.farm.borders import (
     Do,
+    OtherOutput,
     Outcome,
     Reuse,
     Started,
     TaskDone,
     TaskFailed,
+    TaskPromised,
     TaskRetried,
     TaskStarted,
     WorkerDown,
@@ -196,6 +199,7 @@ class _Stage:
 
     def __init__(self, film: _Film) -> None:
         self.film = film
+        self.promised: dict[str, Artifact] = {}
 
     def tasks(self) -> Iterator[Task]:
         raise NotImplementedError
@@ -219,6 +223,8 @@ class _Stage:
                     self.film.emit(Notice(text))
             case TaskStarted(task=task, worker=worker, attempt=attempt):
                 self.started(task, worker, attempt)
+            case TaskPromised(task=task, output=Rendered() as output):
+                self.promised[task] = output.artifact
             case TaskDone(task=task, output=Rendered() as output, worker=worker, seconds=seconds):
                 self.done(task, output, worker is None, seconds)
             case TaskFailed(task=task, error=error, blocked=blocked):
@@ -278,6 +284,7 @@ class _Segments(_Stage):
     def __init__(self, film: _Film) -> None:
         super().__init__(film)
         self.keys: dict[str, str] = {}
+        self.known = ChainMap(self.promised, film.artifacts)
         self.grid = history_grid(film.plan, film.kind)
 
     def tasks(self) -> Iterator[Task]:
@@ -290,7 +297,7 @@ class _Segments(_Stage):
             return await self._held(segment, segment.key)
         prompt = self._embedding(segment, segment.inputs.prompt)
         negative = self._embedding(segment, segment.inputs.negative)
-        found = identify(segment, film.segments, film.artifacts, prompt, negative, self.grid)
+        found = identify(segment, film.segments, self.known, prompt, negative, self.grid)
         artifact, key = await film.find(found.key, self.role)
         self.keys[task] = key
         if artifact is not None and await asyncio.to_thread(film.store.reuse, task, artifact):
@@ -307,10 +314,12 @@ class _Segments(_Stage):
                 prompt_key=prompt.key if prompt else None,
                 negative_key=negative.key if negative else None,
                 history=found.history,
+                history_digest=found.history_digest,
                 start_key=media.get("start"),
                 end_key=media.get("end"),
                 clip_key=media.get("clip"),
                 keeps_latents=film.plan.keeps_latents,
+                tail=film.kind.lattice.overlap,
             )
         )
 
@@ -354,6 +363,7 @@ class _Segments(_Stage):
     def done(self, task: str, output: Rendered, before: bool, seconds: float) -> None:
         film, segment, artifact = self.film, self.film.segments[task], output.artifact
         film.artifacts[task] = artifact
+        self.promised.pop(task, None)
         if before or output.adopted:
             film.reused.add(task)
         else:
@@ -383,7 +393,7 @@ class _VerifiedPool:
     def __init__(self, pool: WorkerPool, film: _Film, role: Role) -> None:
         self._pool, self._film = pool, film
         self._hold = None if film.one_class is None else film.one_class.of(role)
-        self.workers, self.settle, self.release = pool.workers, pool.settle, pool.release
+        self.workers, self.release = pool.workers, pool.release
         self.kill, self.close, self.progress = pool.kill, pool.close, pool.progress
 
     async def start(self, worker: str, avoid: frozenset[str]) -> Started:
@@ -394,15 +404,37 @@ class _VerifiedPool:
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         rendered = await self._pool.submit(worker, job, attempt)
-        if await self._film.stored(rendered.artifact.key) is None:
-            raise StoreError(
-                f"{worker} stored {job.name}, but it is not in {self._film.store} here",
-                cure="name a store that this machine and all workers see as the same",
-            )
+        if not rendered.settled:
+            return rendered
+        await self._verify(worker, rendered)
         if self._hold is not None and not self._hold.accepts(rendered.artifact.numerics):
             # Another run has stored its own output here since this one looked.
             return await self.submit(worker, self._hold.moved(job), attempt)
         return rendered
+
+    def settle(self, worker: str, output: Rendered) -> Awaitable[Rendered] | None:
+        storing = self._pool.settle(worker, output)
+        return None if storing is None else self._settled(worker, output, storing)
+
+    async def _settled(
+        self, worker: str, promised: Rendered, storing: Awaitable[Rendered]
+    ) -> Rendered:
+        rendered = await storing
+        await self._verify(worker, rendered)
+        if self._hold is not None and not self._hold.accepts(rendered.artifact.numerics):
+            raise RuntimeError("another run stored its own output here, of another numerics class")
+        made, stored = promised.artifact, rendered.artifact
+        if (made.digest, made.latents) != (stored.digest, stored.latents):
+            raise OtherOutput(rendered)
+        return rendered
+
+    async def _verify(self, worker: str, rendered: Rendered) -> None:
+        if await self._film.stored(rendered.artifact.key) is None:
+            raise StoreError(
+                f"{worker} stored {rendered.artifact.key}, but it is not in {self._film.store} "
+                "here",
+                cure="name a store that this machine and all workers see as the same",
+            )
 
 
 async def _drive(farm: Farm, stage: _Prompts | _Segments, poll: float) -> Outcome[Rendered]:

@@ -1,23 +1,23 @@
 """Workers: plain classes with `setup()`, one verb and `close()`; they know nothing of Ray.
 
-A worker reads its history from the store in the stored form, also when it rendered it a moment ago
-itself, and stores what it makes before it answers. Frames stay in the worker.
+A worker reads its history in the stored form. What it rendered last it may still have in memory:
+the same pixels and latents, hash by hash, on their way into the store while it goes on. Frames stay
+in the worker.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from storyflow.errors import Cancelled, DamagedError, SegmentError
+from storyflow.errors import Cancelled, DamagedError
 from storyflow.farm.jobs import (
     Job,
     Progress,
@@ -27,12 +27,15 @@ from storyflow.farm.jobs import (
     SegmentJob,
     WorkerConfig,
 )
+from storyflow.farm.recorder import Recorder, Tail
 from storyflow.farm.retries import WorkerDied
+from storyflow.farm.storing import Storing
+from storyflow.farm.threads import pinned_threads
+from storyflow.planning.keys import history_digest
 from storyflow.renderer import Given, History, Renderer, TextEncoder
-from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact, Origin
-from storyflow.store.clip import ClipWriter, read_clip
-from storyflow.store.disk import telling
-from storyflow.store.hashing import array_hash, digest_of, frame_hashes, latent_hashes
+from storyflow.store.artifacts import EMBEDDING, FRAMES, LATENTS, Artifact, Origin, StoredSpan
+from storyflow.store.clip import read_clip
+from storyflow.store.hashing import array_hash, digest_of
 from storyflow.store.store import Store
 from storyflow.store.tensors import load_tensor, save_tensor
 
@@ -52,6 +55,15 @@ class Worker(Protocol):
 
     def run(self, job: Job, attempt: int) -> Rendered:
         """Do one job. Raises SegmentError, StoreError, Cancelled after `stop`."""
+
+    def run_ahead(self, job: Job, attempt: int) -> Rendered:
+        """As `run`, but answers as soon as the output is known; `settle` waits until it is stored.
+
+        The worker may be given its next job in between.
+        """
+
+    def settle(self, key: str) -> Rendered:
+        """Wait until an output is stored; from another thread. Raises StoreError."""
 
     def progress(self) -> Progress | None:
         """How far the running job is; may be called from another thread."""
@@ -155,6 +167,14 @@ class PromptWorker:
             )
         return Rendered(artifact)
 
+    def run_ahead(self, job: Job, attempt: int) -> Rendered:
+        """An embedding is small: it is stored at once."""
+        return self.run(job, attempt)
+
+    def settle(self, key: str) -> Rendered:
+        """Nothing is ever under way."""
+        raise KeyError(key)
+
     def progress(self) -> Progress | None:
         """A text is encoded in one step."""
         return None
@@ -183,6 +203,9 @@ class SegmentWorker:
         self._stopped = threading.Event()
         self._progress: Progress | None = None
         self._embeddings: dict[str, NDArray[np.float32]] = {}
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoding")
+        self._storing = Storing()
+        self._tail: Tail | None = None
 
     def setup(self) -> str:
         """Load the model."""
@@ -196,43 +219,74 @@ class SegmentWorker:
         return self._numerics
 
     def run(self, job: Job, attempt: int) -> Rendered:
-        """Render one segment."""
-        assert isinstance(job, SegmentJob)
+        """Render one segment into the store."""
+        rendered = self.run_ahead(job, attempt)
+        return rendered if rendered.settled else self.settle(job.key)
+
+    def run_ahead(self, job: Job, attempt: int) -> Rendered:
+        """Render one segment and begin to store it."""
+        assert isinstance(job, SegmentJob) and self._renderer is not None
+        if (found := self._store.find(job.key)) is not None:
+            return Rendered(found, adopted=True)
         try:
-            return self.render(job, attempt)
+            return self._render(job, attempt)
         finally:
             self._progress = None
 
-    def render(self, job: SegmentJob, attempt: int = 1) -> Rendered:
-        """Render one segment into the store. Raises SegmentError, StoreError, Cancelled."""
-        assert self._renderer is not None, "setup() comes first"
-        if (found := self._store.find(job.key)) is not None:
-            return Rendered(found, adopted=True)
+    def settle(self, key: str) -> Rendered:
+        """Wait until a segment is stored."""
+        return Rendered(self._storing.settle(key))
+
+    def _render(self, job: SegmentJob, attempt: int) -> Rendered:
+        assert self._renderer is not None
         began = time.perf_counter()
         prompt = self._embedding(job.prompt_key)
         negative = self._embedding(job.negative_key)
         given = Given(self._history(job), self._picture(job.start_key), self._picture(job.end_key))
         if isinstance(self._renderer, Scripted):
             self._renderer.cue(job.name, attempt, self._die)
-        with self._store.scratch("job") as folder, _Recorder(self, job, folder) as recorder:
-            with pinned_threads(self._config.threads):
-                self._renderer.render(job.spec, prompt, negative, given, recorder)
-            files = recorder.finish()
-            artifact = self._store.commit(
+        with ExitStack() as leaving:
+            folder = leaving.enter_context(self._store.scratch("job"))
+            with Recorder(job, folder, self._encoder, self._report) as recorder:
+                with pinned_threads(self._config.threads):
+                    self._renderer.render(job.spec, prompt, negative, given, recorder)
+                files = recorder.finish()
+            promised = Artifact(
                 key=job.key,
                 recipe=job.recipe,
                 kind="segment",
                 digest=digest_of(recorder.frame_hashes),
+                blobs=(),
                 inputs=job.inputs,
-                files=files,
-                frames=tuple(recorder.frame_hashes),
+                frames=recorder.frame_hashes,
                 latents=recorder.latent_hashes,
                 numerics=self._numerics,
                 seconds=time.perf_counter() - began,
                 worker=self._name,
                 origin=origin_of(job, self._config, self._setup),
             )
-        return Rendered(artifact)
+            self._tail = recorder.tail()
+            folders = leaving.pop_all()
+
+        def store() -> Artifact:
+            with folders:
+                return self._store.commit(
+                    key=promised.key,
+                    recipe=promised.recipe,
+                    kind=promised.kind,
+                    digest=promised.digest,
+                    inputs=promised.inputs,
+                    files=files,
+                    frames=promised.frames,
+                    latents=promised.latents,
+                    numerics=promised.numerics,
+                    seconds=promised.seconds,
+                    worker=promised.worker,
+                    origin=promised.origin,
+                )
+
+        self._storing.put(job.key, store)
+        return Rendered(promised, settled=False)
 
     def progress(self) -> Progress | None:
         """How far the running segment is."""
@@ -243,19 +297,18 @@ class SegmentWorker:
         self._stopped.set()
 
     def close(self) -> None:
-        """Unload the model."""
+        """Unload the model, once everything is stored."""
+        self._storing.close()
+        self._encoder.shutdown(wait=True)
+        self._tail = None
         self._embeddings.clear()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
 
-    def report(self, progress: Progress) -> None:
+    def _report(self, progress: Progress) -> None:
         """Note progress; raises Cancelled after `stop`."""
         self._progress = progress
-        self.check_stopped()
-
-    def check_stopped(self) -> None:
-        """Raises Cancelled after `stop`."""
         if self._stopped.is_set():
             raise Cancelled("the run was stopped")
 
@@ -284,22 +337,45 @@ class SegmentWorker:
             return History(self._media(job.clip_key))
         if not job.history:
             return None
+        parts = [self._near(span) or self._far(span) for span in job.history]
+        if not _fits(job, parts):
+            # Another writer was faster, with other bits: the key tells of what is stored.
+            parts = [self._far(span) for span in job.history]
+        if not _fits(job, parts):
+            raise RuntimeError(f"{job.name}: its history is not the one it was planned with")
         import numpy as np
 
-        pixels, latents = [], []
-        for span in job.history:
-            artifact = self._artifact(span.key)
-            clip = self._store.path(artifact, FRAMES)
-            hashes = artifact.frames[span.start : span.stop]
-            pixels.append(read_clip(clip, span.start, span.stop, hashes))
-            if span.latents is not None:
-                first, last = span.latents
-                stored = load_tensor(self._store.path(artifact, LATENTS))
-                latents.append(stored[:, first:last])
+        latents = [part.latents for part in parts if part.latents is not None]
         return History(
-            pixels=np.concatenate(pixels),
+            pixels=np.concatenate([part.pixels for part in parts]),
             latents=np.concatenate(latents, axis=1) if latents else None,
         )
+
+    def _near(self, span: StoredSpan) -> _Part | None:
+        """A stretch of the segment that was just rendered; it may still be on its way."""
+        tail = self._tail
+        if tail is None or tail.key != span.key or tail.start > span.start:
+            return None
+        here = slice(span.start - tail.start, span.stop - tail.start)
+        if span.latents is None:
+            return _Part(tail.pixels[here], tail.frame_hashes[here])
+        if tail.latents is None:
+            return None
+        stretch = slice(*span.latents)
+        return _Part(tail.pixels[here], tail.latent_hashes[stretch], tail.latents[:, stretch])
+
+    def _far(self, span: StoredSpan) -> _Part:
+        """A stretch of a stored segment."""
+        self._storing.wait(span.key)
+        artifact = self._artifact(span.key)
+        hashes = artifact.frames[span.start : span.stop]
+        clip = self._store.path(artifact, FRAMES)
+        pixels = read_clip(clip, span.start, span.stop, hashes)
+        if span.latents is None:
+            return _Part(pixels, hashes)
+        stretch = slice(*span.latents)
+        stored = load_tensor(self._store.path(artifact, LATENTS))
+        return _Part(pixels, artifact.latents[stretch], stored[:, stretch])
 
     def _picture(self, key: str | None) -> NDArray[np.uint8] | None:
         """uint8 [height, width, 3]."""
@@ -317,82 +393,19 @@ class SegmentWorker:
         raise WorkerDied("the worker died, as scripted")
 
 
-class _Recorder:
-    """The sink of a segment: encodes and hashes frames while they arrive."""
+@dataclass(frozen=True)
+class _Part:
+    """A stretch of history, with the hashes of what the key is made from."""
 
-    def __init__(self, worker: SegmentWorker, job: SegmentJob, folder: Path) -> None:
-        self._worker = worker
-        self._job = job
-        self._clip = folder / FRAMES
-        self._latents = folder / LATENTS
-        self._writer = ClipWriter(self._clip, job.spec.width, job.spec.height, job.fps)
-        self._closed = False
-        self.frame_hashes: list[str] = []
-        self.latent_hashes: tuple[str, ...] = ()
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._closed:
-            self._writer.__exit__(kind, error, trace)
-
-    def frames(self, chunk: NDArray[np.uint8]) -> None:
-        self._worker.check_stopped()
-        with telling("write", self._clip):
-            self._writer.write(chunk)
-        self.frame_hashes += frame_hashes(chunk)
-
-    def latents(self, chunk: NDArray[np.float32]) -> None:
-        self._worker.check_stopped()
-        with telling("write", self._latents):
-            save_tensor(self._latents, chunk)
-        self.latent_hashes = latent_hashes(chunk)
-
-    def step(self, done: int, total: int) -> None:
-        self._worker.report(Progress(self._job.name, done, total))
-
-    def finish(self) -> dict[str, Path]:
-        """Close the clip; the files to store. Raises SegmentError if anything is missing."""
-        with telling("write", self._clip):
-            self._writer.close()
-        self._closed = True
-        job, made = self._job, len(self.frame_hashes)
-        if made != job.spec.new:
-            raise SegmentError(f"{job.name}: the renderer made {made} frames, not {job.spec.new}")
-        if not job.keeps_latents:
-            return {FRAMES: self._clip}
-        if not self.latent_hashes:
-            raise SegmentError(f"{job.name}: the renderer gave no latents")
-        return {FRAMES: self._clip, LATENTS: self._latents}
+    pixels: NDArray[np.uint8]
+    hashes: tuple[str, ...]
+    latents: NDArray[np.float32] | None = None
 
 
-@contextmanager
-def pinned_threads(threads: int) -> Iterator[None]:
-    """Run torch, where it is loaded, on exactly this many threads: sums depend on their number."""
-    if "torch" not in sys.modules:
-        yield
-        if "torch" in sys.modules:
-            _set_threads(threads)
-        return
-    before = _set_threads(threads)
-    try:
-        yield
-    finally:
-        _set_threads(before)
-
-
-def _set_threads(threads: int) -> int:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    return before
+def _fits(job: SegmentJob, parts: list[_Part]) -> bool:
+    """Whether this is the history that the job's key was made from."""
+    hashes = [name for part in parts for name in part.hashes]
+    return job.history_digest in (None, history_digest(hashes))
 
 
 def _vanished(key: str, store: Store) -> DamagedError:
