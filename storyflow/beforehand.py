@@ -95,9 +95,11 @@ def _with_inputs(
 ) -> dict[Place, Was]:
     """The film's past, with the stored inputs of those shots that are rendered again."""
     shots = {segment.shot for segment in plan.segments if segment.recipe in render}
-    past = dict(record.past)
+    past = record.past
+    keys = {was.key for place, was in past.items() if place[0] in shots}
+    found = store.artifacts(sorted(keys))
     for place, was in past.items():
-        if place[0] in shots and (artifact := store.find(was.key)) is not None:
+        if (artifact := found.get(was.key)) is not None:
             past[place] = replace(was, inputs=artifact.inputs, numerics=artifact.numerics)
     return past
 

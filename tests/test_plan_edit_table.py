@@ -126,3 +126,10 @@ def test_identical_history_stops_the_wave(rendered: Studio, tmp_path: Path) -> N
     assert why["1D/1"] == ["history: continues 1C/3"]
     assert spans(studio.render().names) == "1A/1, 1C/1-3, 2F/1"
     assert storyflow.diff(studio.file, **studio.options).render == ()
+
+
+def test_the_page_about_keys_shows_this_table() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "keys.md").read_text()
+    for edit, (_, expected) in EDITS.items():
+        told = "all 24" if expected == EVERYTHING else expected or "none"
+        assert f"| {edit} | {told} |" in page

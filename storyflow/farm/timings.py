@@ -7,10 +7,10 @@ length too, under names of their own beside the recipes; only a few artifacts of
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from storyflow.farm.oneclass import most_common
 from storyflow.planning.finish import CPU_SPEED, GPU_SPEED, Timing, Timings
 from storyflow.planning.keys import canonical
 from storyflow.planning.nodes import Segment, SegmentInputs
@@ -50,20 +50,25 @@ def read_timings(
     # Thousands of segments share one tuple of fields: it is hashed once.
     inputs = {(s.inputs.model, id(s.inputs.pixel_fields)): s.inputs for s in segments}
     families = {_family(i) for i in inputs.values()}
-    lengths: dict[tuple[int, int], list[Artifact]] = {}
+    lengths: dict[tuple[int, int], Sequence[str]] = {}
     for name, keys in index.items():
-        family, _, length = _split(name)
+        family, length = _split(name)
         if family in families:
-            window, overlap = length
-            lengths[window, overlap] = _sample(store, keys)
-    numerics = _most_common(a.numerics for found in lengths.values() for a in found)
+            lengths[length] = keys[:SAMPLE]
+    texts = index.get(prompt_entry(kind.encoder), ())[:SAMPLE]
+    # Keys are hashes: their first ones are as good as any chosen at random.
+    read = store.artifacts([*texts, *(key for keys in lengths.values() for key in keys)])
+    timed = {key: artifact for key, artifact in read.items() if artifact.seconds > 0}
+    used = (key for keys in lengths.values() for key in keys if key in timed)
+    numerics = next(iter(most_common(timed[key] for key in used)), "")
     kept = {
-        length: [a for a in found if a.numerics == numerics] for length, found in lengths.items()
+        length: [timed[k] for k in keys if k in timed and timed[k].numerics == numerics]
+        for length, keys in lengths.items()
     }
+    prompts = [timed[key] for key in texts if key in timed]
     speed = 0.0
     if any(segment.flops for segment in segments):
         speed = GPU_SPEED if kind.wants_gpu else CPU_SPEED * threads
-    prompts = _sample(store, index.get(prompt_entry(kind.encoder), ()))
     measured = (
         Timing(
             window,
@@ -91,29 +96,12 @@ def _family(inputs: SegmentInputs) -> str:
     return f"time-{_digest(canonical(body))}"
 
 
-def _split(name: str) -> tuple[str, str, tuple[int, int]]:
-    """(family, name, (window, overlap)) of a timing's name; an empty family for other names."""
+def _split(name: str) -> tuple[str, tuple[int, int]]:
+    """(family, (window, overlap)) of a timing's name; an empty family for other names."""
     parts = name.split("-")
     if len(parts) != 4 or parts[0] != "time":
-        return "", name, (0, 0)
-    return f"time-{parts[1]}", name, (int(parts[2]), int(parts[3]))
-
-
-def _sample(store: Store, keys: Sequence[str]) -> list[Artifact]:
-    # Keys are hashes: their first ones are as good as any chosen at random.
-    found: list[Artifact] = []
-    for key in keys:
-        artifact = store.find(key)
-        if artifact is not None and artifact.seconds > 0:
-            found.append(artifact)
-        if len(found) == SAMPLE:
-            break
-    return found
-
-
-def _most_common(numerics: Iterable[str]) -> str:
-    counts = Counter(numerics)
-    return min(counts, key=lambda name: (-counts[name], name), default="")
+        return "", (0, 0)
+    return f"time-{parts[1]}", (int(parts[2]), int(parts[3]))
 
 
 def _setup(artifacts: Iterable[Artifact]) -> float:

@@ -18,8 +18,8 @@ from storyflow.planning.nodes import Segment
 GPU_SPEED = 3e14
 """Operations a second assumed of a GPU worker: SkyReels-V2 at half a frame a second on one H100."""
 
-CPU_SPEED = 3e10
-"""Operations a second assumed of one CPU thread, in float32."""
+CPU_SPEED = 2e10
+"""Operations a second assumed of one CPU thread: the toybox on one core with AVX-512."""
 
 
 SOME_WORKERS = (1, 2, 4, 8, 16, 64)
