@@ -4,6 +4,7 @@ nodes with room for one worker each."""
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import time
 from typing import Any
@@ -28,6 +29,7 @@ ENVIRONMENT = {
 """What every process of the cluster and its films must find in its environment."""
 
 WORKERS = 2
+_ATTEMPTS = 4
 _STORE_BYTES = 80 << 20
 
 
@@ -44,7 +46,17 @@ class Nodes:
     def address(self) -> str:
         """HOST:PORT; the nodes that are missing are started first."""
         with mock.patch.dict(os.environ, self._environment):
-            return self._started()
+            for attempt in range(1, _ATTEMPTS + 1):
+                before = tree_of((os.getpid(),))
+                try:
+                    return self._started()
+                except Exception:
+                    # Ray gives a node half a minute to start, which a busy machine may exceed.
+                    if attempt == _ATTEMPTS:
+                        raise
+                    kill(self.processes() | (tree_of((os.getpid(),)) - before))
+                    self.close()
+        raise AssertionError("unreachable")
 
     def _started(self) -> str:
         from ray.cluster_utils import Cluster
@@ -54,17 +66,13 @@ class Nodes:
             if self._cluster is None:
                 # Sockets have short paths.
                 self._folder = tempfile.TemporaryDirectory(prefix="kc")
-                arguments = {"num_cpus": 0, "node_ip_address": "127.0.0.1"}
-                arguments |= {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
-                arguments["temp_dir"] = self._folder.name
-                self._cluster = Cluster(initialize_head=True, head_node_args=arguments)
+                head = {"include_dashboard": False, "temp_dir": self._folder.name}
+                self._cluster = Cluster(
+                    initialize_head=True, head_node_args={"num_cpus": 0, **head, **_node()}
+                )
             cluster = self._cluster
             while len(self._raylets) < WORKERS:
-                node = cluster.add_node(
-                    num_cpus=1,
-                    node_ip_address="127.0.0.1",
-                    object_store_memory=_STORE_BYTES,
-                )
+                node = cluster.add_node(num_cpus=1, **_node())
                 self._raylets[_raylet(node)] = node
             self._until_alive(1 + WORKERS)
             return str(cluster.address)
@@ -98,12 +106,10 @@ class Nodes:
     def close(self) -> None:
         """End the cluster."""
         if self._cluster is not None:
-            for node in self._raylets.values():
-                self._cluster.remove_node(node, allow_graceful=False)
-            head = self._cluster.head_node
-            self._cluster.remove_node(head, allow_graceful=False)
-            self._cluster = None
+            cluster, self._cluster = self._cluster, None
             self._raylets.clear()
+            for node in (*cluster.worker_nodes, cluster.head_node):
+                cluster.remove_node(node, allow_graceful=False)
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -116,6 +122,23 @@ class Nodes:
                 return
             time.sleep(0.1)
         raise TimeoutError(f"the cluster does not come to {count} living nodes")
+
+
+def _node() -> dict[str, Any]:
+    """What all nodes have. A raylet waits 15 seconds for its agents to choose their ports, and
+    not at all for ports that were chosen for them: a busy machine takes longer."""
+    sockets = [socket.socket() for _ in range(3)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    names = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    return {
+        "node_ip_address": "127.0.0.1",
+        "object_store_memory": _STORE_BYTES,
+        **dict(zip(names, ports, strict=True)),
+    }
 
 
 def _raylet(node: Any) -> int:

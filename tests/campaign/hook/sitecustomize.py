@@ -2,8 +2,9 @@
 
 It notes each change that the process is about to make to the round's files, one line of JSON in
 the round's `trace.jsonl`; and where a trap is set for that change, it stops the process right
-before it, for the campaign to kill. Python's audit events make this possible from outside:
-storyflow itself knows nothing of it.
+before it, for the campaign to kill. Where a fault is set, every so many changes are refused with an
+error of the disk. Python's audit events make this possible from outside: storyflow itself knows
+nothing of it.
 
 A change is a *verb* at a *place*: `put` (a file is renamed, linked or opened for writing there),
 `sync` (a folder's names are made durable, right after something was put there) or `begin` (a job
@@ -30,6 +31,7 @@ class _Watch:
     def __init__(self, work: str) -> None:
         self.trap = os.path.join(work, "trap.json")
         self.sprung = os.path.join(work, "sprung.json")
+        self.fault = os.path.join(work, "fault.json")
         self.rounds = os.path.join(work, "rounds") + os.sep
         self.counts: dict[str, int] = {}
         self.inside = threading.local()
@@ -71,6 +73,8 @@ class _Watch:
         os.close(handle)
         if line["stopped"]:
             self.stop(text)
+        if verb == "put":
+            self.refuse(place, path)
 
     @staticmethod
     def verb(event: str, inner: str, args: tuple[object, ...]) -> "str | None":
@@ -132,6 +136,18 @@ class _Watch:
         except FileNotFoundError:
             return False
         return True
+
+    def refuse(self, place: str, path: str) -> None:
+        """Raise the error of the fault that is set, if this change is one of those it is for."""
+        try:
+            with open(self.fault) as file:
+                fault = json.load(file)
+        except (OSError, ValueError):
+            return
+        if place.startswith(fault["place"]):
+            count = self.counts["fault"] = self.counts.get("fault", 0) + 1
+            if count % fault["every"] == 0:
+                raise OSError(fault["errno"], os.strerror(fault["errno"]), path)
 
     def stop(self, text: str) -> None:
         with open(self.sprung + ".part", "w") as file:

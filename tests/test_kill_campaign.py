@@ -1,0 +1,89 @@
+"""The kill campaign in short: a few kills of every kind. docs/crashes.md tells of the long one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from campaign.aims import MOMENTS, ROUNDS, Aim, aims
+from campaign.play import Row, Theatre
+from campaign.table import Table, summary
+
+pytestmark = [pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    theatre = Theatre(tmp_path_factory.mktemp("kills"))
+    yield theatre
+    theatre.close()
+
+
+IN_PROCESS = [
+    ("rendering", 2),
+    ("encoding", 3),
+    ("before blob", 4),
+    ("before commit", 2),
+    ("after commit", 1),
+    ("indexing", 3),
+    ("anywhere", 30),
+    ("pinning", 2),
+    ("before master", 2),
+    ("cutting", 1),
+    ("before film", 1),
+    ("before manifest", 1),
+]
+
+
+@pytest.mark.parametrize(("moment", "nth"), IN_PROCESS)
+def test_a_killed_film_goes_on_without_loss(theatre: Theatre, moment: str, nth: int) -> None:
+    (row,) = theatre.play([Aim(1, "slate", "in-process", "driver", moment, nth)])
+    assert row.is_kill and row.wrong == ()
+    assert len(row.lost) <= 1 or "before commit" not in moment
+    if moment in ("rendering", "encoding", "before commit"):
+        assert row.lost == row.again != (), "what was being made is made again"
+    if moment in ("before master", "cutting", "before film", "before manifest"):
+        assert (row.lost, row.again, row.committed) == ((), (), 7), "a cut renders nothing"
+
+
+ON_RAY = {
+    "two workers, one after the other": [("worker", "encoding", 1), ("worker", "before commit", 1)],
+    "the driver": [("driver", "rendering", 2)],
+    "a node": [("node", "encoding", 1)],
+}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("kills", list(ON_RAY.values()), ids=list(ON_RAY))
+def test_what_is_killed_on_a_cluster_costs_its_open_segments_and_no_byte(
+    theatre: Theatre, kills: list[tuple[str, str, int]]
+) -> None:
+    pytest.importorskip("ray")
+    rows = theatre.play(
+        [Aim(2, "slate", "cluster", victim, moment, nth) for victim, moment, nth in kills]
+    )
+    assert all(row.doing and row.wrong == () for row in rows)
+    assert all(set(row.again) == set(row.lost) != set() for row in rows)
+
+
+def test_a_seed_decides_every_aim_and_a_cycle_holds_two_hundred() -> None:
+    first = [aims(1, number) for number in range(1, len(ROUNDS) + 1)]
+    assert first == [aims(1, number) for number in range(1, len(ROUNDS) + 1)]
+    assert first != [aims(2, number) for number in range(1, len(ROUNDS) + 1)]
+    flat = [aim for kills in first for aim in kills]
+    assert len(flat) == 200
+    assert {aim.moment for aim in flat} == MOMENTS.keys()
+    assert Counter(aim.victim for aim in flat).keys() == {"driver", "worker", "node", "machine"}
+
+
+def test_the_table_keeps_whole_rounds_and_goes_on(tmp_path: Path) -> None:
+    kills = [Row(aim, "put store/blobs", 3, ("1A/2",), ("1A/2",), 1.5) for aim in aims(1, 3)]
+    table = Table(tmp_path / "kills.sqlite", 1)
+    table.add(kills, "abc")
+    table.close()
+    table = Table(tmp_path / "kills.sqlite", 1)
+    assert table.rows() == tuple(kills)
+    assert Table(tmp_path / "kills.sqlite", 2).rows() == ()
+    assert summary(table.rows()).row_count == 2
