@@ -51,7 +51,10 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 @asynccontextmanager
 async def claimed_run(
-    store: Store, run: str, tell: Callable[[str], None] = lambda text: None, pace: Pace = PACE
+    store: Store,
+    run: str,
+    tell: Callable[[str], None] = lambda text: None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[None]:
     """Be the only one that renders this run into this store, for the block.
 
@@ -68,7 +71,7 @@ async def claimed_run(
                 return
         finally:
             os.close(handle)
-    lease = await _leased(store, run, tell, pace)
+    lease = await _leased(store, run, tell, pace or PACE)
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
 

@@ -37,6 +37,7 @@ class Pace:
 
 
 PACE = Pace()
+"""Where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,11 @@ class Attempt:
         self,
         place: Place,
         name: str,
-        pace: Pace = PACE,
+        pace: Pace | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._place, self._name, self._pace, self._clock = place, name, pace, clock or _now
+        self._place, self._name = place, name
+        self._pace, self._clock = pace or PACE, clock or _now
         self._seen: tuple[int, bytes] | None = None
         self._since = 0.0
 
@@ -179,8 +181,9 @@ class Attempt:
 
 
 @contextmanager
-def leased(place: Place, name: str, pace: Pace = PACE) -> Iterator[Lease]:
+def leased(place: Place, name: str, pace: Pace | None = None) -> Iterator[Lease]:
     """Hold a lease for the block, waiting for a dead holder. Raises Held, StoreError."""
+    pace = pace or PACE
     attempt = Attempt(place, name, pace)
     while (lease := attempt.step()) is None:
         time.sleep(pace.look)
@@ -190,11 +193,12 @@ def leased(place: Place, name: str, pace: Pace = PACE) -> Iterator[Lease]:
         lease.release()
 
 
-def wait_until_free(place: Place, name: str, pace: Pace = PACE) -> int:
+def wait_until_free(place: Place, name: str, pace: Pace | None = None) -> int:
     """Wait while somebody alive holds the lease; how often it was held so far. Raises StoreError.
 
     Two equal answers mean that nobody held it in between.
     """
+    pace = pace or PACE
     attempt = Attempt(place, name, pace)
     while not _is_free(place, name):
         with suppress(Held):

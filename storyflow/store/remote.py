@@ -85,8 +85,12 @@ class Remote:
         """Nothing: a bucket that is gone refuses."""
 
     def read(self, name: str) -> bytes | None:
+        path = self._path(name)
         try:
-            data: bytes = self._try("read", name, lambda: self._fs.cat_file(self._path(name)))
+            # A range, even of all, spares s3fs from asking for the size first.
+            data: bytes = self._try(
+                "read", name, lambda: self._fs.cat_file(self._path(name), start=0)
+            )
         except FileNotFoundError:
             return None
         return data
@@ -96,7 +100,7 @@ class Remote:
         if not paths:
             return {}
         answers: dict[str, object] = self._try(
-            "read", "", lambda: self._fs.cat(list(paths), on_error="return")
+            "read", "", lambda: self._fs.cat(list(paths), on_error="return", start=0)
         )
         found = {}
         for path, answer in answers.items():
