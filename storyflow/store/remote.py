@@ -88,9 +88,7 @@ class Remote:
         path = self._path(name)
         try:
             # A range, even of all, spares s3fs from asking for the size first.
-            data: bytes = self._try(
-                "read", name, lambda: self._fs.cat_file(self._path(name), start=0)
-            )
+            data: bytes = self._try("read", name, partial(self._fs.cat_file, path, start=0))
         except FileNotFoundError:
             return None
         return data
