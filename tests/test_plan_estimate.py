@@ -177,7 +177,7 @@ def test_costs_are_those_of_the_published_models() -> None:
 
 
 BAD = {
-    "windows.trained=98": "window: 98 frames do not fit",
+    "windows.trained=98": "windows.trained: 98 frames do not fit",
     "windows.overlap=16": "overlap: 16 frames do not fit",
     "windows.overlap=57": "adds fewer than its overlap",
     "windows.floor=101": "floor is longer than the trained window",
