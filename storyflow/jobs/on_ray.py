@@ -26,7 +26,10 @@ PACKAGE_BYTES = 100 << 20
 """The job API takes no larger folder."""
 
 RECONNECT_SECONDS = 2.0
-"""Between a lost log connection and the next try."""
+"""Between a lost log connection, or a cluster that isn't ready, and the next try."""
+
+AGENT_TRIES = 30
+"""How often a cluster is asked whose nodes can't take jobs yet: one that has just been started."""
 
 _STOP_SECONDS = "RAY_JOB_STOP_WAIT_TIME_S"
 _ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -70,14 +73,24 @@ class RayJobs:
                 cure="divide the film",
             )
         environment = {"working_dir": str(folder), "env_vars": {_STOP_SECONDS: str(grace)}}
-        with self._told():
-            self._client.submit_job(
-                # Ray hands the text to a shell, so every word is quoted.
-                entrypoint=shlex.join(command),
-                submission_id=id,
-                runtime_env=environment,
-                metadata=dict(labels),
-            )
+        for last in (*(False,) * AGENT_TRIES, True):
+            try:
+                with self._told():
+                    self._client.submit_job(
+                        # Ray hands the text to a shell, so every word is quoted.
+                        entrypoint=shlex.join(command),
+                        submission_id=id,
+                        runtime_env=environment,
+                        metadata=dict(labels),
+                    )
+                return
+            except _NoAgent as error:
+                if last:
+                    raise FarmError(
+                        f"no node of the cluster at {self.address} takes jobs ({error})",
+                        cure="look at the cluster's dashboard, then run the same command again",
+                    ) from error
+                time.sleep(RECONNECT_SECONDS)
 
     def find(self, id: str) -> ServerJob | None:
         """Ask for one job."""
@@ -144,10 +157,14 @@ class RayJobs:
                 f"Ray's job client can't be loaded ({error})",
                 cure="install ray[default]",
             ) from error
-        except (FarmError, InputError, _Unknown, JobExists):
+        except (FarmError, InputError, _Unknown, _NoAgent, JobExists):
             raise
         except Exception as error:
             raise _translated(error, self.address) from error
+
+
+class _NoAgent(Exception):
+    """No node of the cluster is ready to take jobs."""
 
 
 class _Unknown(Exception):
@@ -191,6 +208,8 @@ def _translated(error: Exception, address: str) -> Exception:
         )
     if "already exists" in text:
         return JobExists(text)
+    if "No available agent" in text:
+        return _NoAgent(_brief(text))
     if "status code 404" in text or "does not exist" in text:
         return _Unknown(text)
     if isinstance(error, OSError) or kind.startswith(("Client", "WSServer")):
