@@ -41,7 +41,6 @@ IN_PROCESS = [
 def test_a_killed_film_goes_on_without_loss(theatre: Theatre, moment: str, nth: int) -> None:
     (row,) = theatre.play([Aim(1, "slate", "in-process", "driver", moment, nth)])
     assert row.is_kill and row.wrong == ()
-    assert len(row.lost) <= 1 or "before commit" not in moment
     if moment in ("rendering", "encoding", "before commit"):
         assert row.lost == row.again != (), "what was being made is made again"
     if moment in ("before master", "cutting", "before film", "before manifest"):

@@ -95,7 +95,7 @@ def _at_writing(moment: Writing, nth: int, stage: Stage, run: Run) -> Caught | N
                 continue
             if stop(pid):
                 if _holds(moment, pid, path):
-                    count = written(pid, path)
+                    count = written(pid, path) or 0
                     return Caught(pid, f"{path.relative_to(stage.folder)} at {count} bytes")
                 go_on(pid)
     raise TimeoutError(f"neither {moment} nor the end of the run came; see {stage.log()}")
@@ -104,15 +104,18 @@ def _at_writing(moment: Writing, nth: int, stage: Stage, run: Run) -> Caught | N
 def _written_now(moment: Writing, stage: Stage, driver: int) -> Iterator[tuple[int, Path]]:
     """Processes and the files of this kind that they may be writing."""
     if moment.where == "segment":
-        for path in stage.store.glob("tmp/*-job-*/frames.mov"):
-            yield int(path.parent.name.partition("-")[0]), path
+        for folder in stage.store.glob("tmp/*-job-*"):
+            yield int(folder.name.partition("-")[0]), folder / "frames.mov"
     else:
         for path in stage.out.glob(".film.mp4.part"):
             yield driver, path
 
 
 def _holds(moment: Writing, pid: int, path: Path) -> bool:
+    if parent_of(pid) == 0:
+        return False  # a killed worker's folder
     count = written(pid, path)
-    if count is None or parent_of(pid) == 0:
-        return False
-    return count > _HEADER if moment.encoded else count == 0
+    if moment.encoded:
+        return count is not None and count > _HEADER
+    # A file that is whole is closed, so its size tells, too.
+    return path.parent.is_dir() and not count and not (path.exists() and path.stat().st_size)

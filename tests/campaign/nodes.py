@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "20000",
     "RAY_health_check_failure_threshold": "3",
-    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_raylet_start_wait_time_s": "60",
     # Without it Ray replaces 127.0.0.1 by the machine's outward address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -127,17 +127,17 @@ class Nodes:
 def _node() -> dict[str, Any]:
     """What all nodes have. A raylet waits 15 seconds for its agents to choose their ports, and
     not at all for ports that were chosen for them: a busy machine takes longer."""
-    sockets = [socket.socket() for _ in range(3)]
+    names = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
+    sockets = [socket.socket() for _ in names]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
-    names = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
     return {
         "node_ip_address": "127.0.0.1",
         "object_store_memory": _STORE_BYTES,
-        **dict(zip(names, ports, strict=True)),
+        **{f"{name}_port": port for name, port in zip(names, ports, strict=True)},
     }
 
 

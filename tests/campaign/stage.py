@@ -69,10 +69,16 @@ class Outcome:
 
 
 class Stage:
-    """One round's folder: storyboard, lock, store, film, logs, and the trace of all changes."""
+    """One round's folder: storyboard, lock, store, film, logs, and the trace of all changes.
 
-    def __init__(self, work: Path, name: str, pipeline: str) -> None:
+    `settings` override the pipeline's after those of every film.
+    """
+
+    def __init__(
+        self, work: Path, name: str, pipeline: str, settings: tuple[str, ...] = ()
+    ) -> None:
         self.work, self.folder, self.pipeline = work, work / "rounds" / name, pipeline
+        self.settings = (*SETTINGS[pipeline], *settings)
         self.folder.mkdir(parents=True)
         self.storyboard.write_text(STORYBOARDS[pipeline])
         self.runs = 0
@@ -97,7 +103,7 @@ class Stage:
         words += ["--store", str(self.store), "--out", str(self.out)]
         if address != "in-process":
             words += ["--workers", str(WORKERS)]
-        for setting in SETTINGS[self.pipeline]:
+        for setting in self.settings:
             words += ["--set", setting]
         order = Order(tuple(words), self.folder, self.log(), environment(self.work))
         return start(order, forked=address == "in-process" and self.pipeline == "slate")
