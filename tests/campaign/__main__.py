@@ -29,10 +29,10 @@ def main() -> int:
     words.add_argument("--only", default="", help="only aims whose line holds this text")
     words.add_argument("--list", action="store_true", help="print every kill at the end")
     given = words.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for ending in (signal.SIGINT, signal.SIGTERM):
         # In the background of a shell SIGINT is ignored, and a process that ends at once would
         # leave its cluster behind.
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(ending, signal.default_int_handler)
     given.work.mkdir(parents=True, exist_ok=True)
     console = Console()
     table = Table(given.work / "kills.sqlite", given.seed)
