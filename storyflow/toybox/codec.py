@@ -1,25 +1,28 @@
-"""The toy VAE's encoder: principal components on the way down, a learned code on top.
+"""The toy VAE's encoder: principal components, in closed form.
 
-Without residual blocks the way down is a chain of strided convolutions, so it can be set in closed
-form. Each takes the principal components of the 2x2 patches below it; each step in time takes the
-mean of two frames and, in channels of their own, the principal differences. What arrives are 127
-features per 4 frames of 8x8 pixels and a constant, from which a cell of film can be rebuilt almost
-without loss. A single frame leaves the differences at zero: it looks like a stretch without motion,
-which is what it is.
+Without residual blocks the way down is a chain of strided convolutions. Each takes the principal
+components of the 2x2 patches below it; each step in time takes the mean of two frames and, in
+channels of their own, the principal differences. What arrives are 127 features per 4 frames of 8x8
+pixels and a constant, from which a cell of film can be rebuilt almost without loss. The head keeps
+the 16 principal components of these, counted more where figures are.
 
-The middle block and the head turn these features into 16 numbers. They look at one latent frame
-only (kernels are zero for earlier ones), so a latent does not depend on where a window begins.
-They are learned at 8x12 cells, together with a decoder that is thrown away (`Sketch`), which is
-cheap: no convolution runs at full size.
+The 16 numbers are sorted and only partly whitened: a component with eigenvalue v has a standard
+deviation in proportion to v^(1/4). So a diffusion model decides first what is big, as it does with
+pixels, and its loss counts what is seen.
+
+The middle block is silent, and a loud constant makes the norm and the SiLU before the head nearly
+linear. A latent depends on its own frames only. A single frame is coded as a stretch without
+motion, which is what it is.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 DIM: Final = 128
@@ -28,17 +31,18 @@ FIRST, SECOND = 12, 48
 """Numbers of a 2x2 and of a 4x4 patch: both are kept whole."""
 SPATIAL: Final = 96
 """Principal components of an 8x8 patch; the rest, up to the constant, are differences in time."""
-LOUDNESS: Final = 5.0
-"""The constant channel, in units of the other channels' usual length."""
+LOUDNESS: Final = 3000.0
+"""The constant channel; the other channels' usual length is the square root of their number."""
 CHANNELS: Final = 16
 
 
 @torch.no_grad()
-def fit_encoder(vae: Any, clips: Tensor) -> None:
+def fit_encoder(vae: Any, clips: Tensor, counts: Tensor | None = None) -> None:
     """Set the weights of `vae.encoder` and `vae.quant_conv` from clips, the middle block silent.
 
-    `clips` float32 [n, 3, 4k, h, w] in -1..1; the VAE has `dim_mult` all 1, `base_dim` 128 and no
-    residual blocks on the way down.
+    `clips` float32 [n, 3, 4k, h, w] in -1..1; `counts` [n, 1, 4k, h, w], how much pixels count for
+    the choice of the 16 components. The VAE has `dim_mult` all 1, `base_dim` 128 and no residual
+    blocks on the way down. Latents have mean 0 and, all channels together, variance 1.
     """
     encoder = vae.encoder
     for weight in encoder.parameters():
@@ -56,7 +60,7 @@ def fit_encoder(vae: Any, clips: Tensor) -> None:
     x = _join(two.time_conv, x, CONSTANT - SECOND)
     x = _halve(three.resample[1], x, SPATIAL)
     x = _join(three.time_conv, x, CONSTANT - SPATIAL)
-    # Quiet features are raised to the square root of their size, so that learning sees them.
+    # Features are brought to even sizes, so that the constant drowns all of them.
     features = x.transpose(0, 2).flatten(1)
     size = features.square().mean(dim=1).sqrt().clamp_min(1e-4)
     scale = (size * size.max()).rsqrt()
@@ -68,17 +72,33 @@ def fit_encoder(vae: Any, clips: Tensor) -> None:
     changes *= scale[SPATIAL:, None, None, None, None] / scale[:SPATIAL, None, None, None]
 
     full = torch.cat([features * scale[:, None], torch.full_like(features[:1], LOUDNESS)])
-    seen = F.silu(full / full.norm(dim=0, keepdim=True) * DIM**0.5)[:CONSTANT]
-    seen = seen / scale[:, None]  # back to what a pixel's worth is
+    seen = _after_norm(full.T).T[:CONSTANT]
+    worth = 2 * LOUDNESS / DIM**0.5 / scale  # SiLU halves what is small
+    seen = seen * worth[:, None]
+    count = torch.ones(seen.shape[1]) if counts is None else _per_cell(counts)
+    count = count / count.sum()
+    centred = seen - (seen * count).sum(dim=1, keepdim=True)
+    values, vectors = torch.linalg.eigh((centred * count) @ centred.T)
+    best = vectors[:, -CHANNELS:].flip(1).T * values[-CHANNELS:].flip(0)[:, None] ** -0.25
     mean = seen.mean(dim=1, keepdim=True)
-    _, vectors = torch.linalg.eigh((seen - mean) @ (seen - mean).T / seen.shape[1])
-    best = vectors[:, -CHANNELS:].flip(1).T
     best = best / (best @ (seen - mean)).square().mean().sqrt()
-    encoder.conv_out.weight[:CHANNELS, :CONSTANT, -1, 1, 1] = best / scale
+    encoder.conv_out.weight[:CHANNELS, :CONSTANT, -1, 1, 1] = best * worth
     encoder.conv_out.bias[:CHANNELS] = -(best @ mean)[:, 0]
     vae.quant_conv.weight[:] = torch.eye(2 * CHANNELS)[:, :, None, None, None]
     vae.quant_conv.bias.zero_()
     vae.quant_conv.bias[CHANNELS:] = -12.0
+    for weight in encoder.parameters():  # as it will be stored
+        weight.copy_(weight.bfloat16())
+
+
+def _after_norm(features: Tensor) -> Tensor:
+    """What the head sees of features [..., 128]: RMS norm and SiLU."""
+    return F.silu(features / features.norm(dim=-1, keepdim=True) * DIM**0.5)
+
+
+def _per_cell(counts: Tensor) -> Tensor:
+    """Means over the cells of 4 frames of 8x8 pixels, in the order (time, clip, y, x)."""
+    return F.avg_pool3d(counts, (4, 8, 8))[:, 0].transpose(0, 1).flatten()
 
 
 def _halve(conv: Any, x: Tensor, keep: int) -> Tensor:
@@ -115,30 +135,34 @@ def _join(conv: Any, x: Tensor, keep: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WayDown:
-    """The encoder's way down as two matrices: `still` [192, 128] for a frame of 8x8 pixels and
-    `moving` [768, 128] for four; the constant is added where it stands."""
+class FastEncoder:
+    """The encoder as matrices: `still` [192, 128] for a frame of 8x8 pixels and `moving`
+    [768, 128] for four; the constant is added where it stands; then the `head` [128, 16] and its
+    `bias`."""
 
     still: Tensor
     moving: Tensor
     constant: float
+    head: Tensor
+    bias: Tensor
 
     def features(self, cells: Tensor) -> Tensor:
-        """Features [n, 128, h, w] of cells [n, h, w, 192 or 768], pixels ordered (frame, y, x, c)
-        in -1..1."""
-        matrix = self.still if cells.shape[-1] == len(self.still) else self.moving
-        out = (cells @ matrix).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        out[:, CONSTANT] = self.constant
+        """Features [..., 128] of cells [..., 192 or 768], pixels ordered (frame, y, x, c) in
+        -1..1."""
+        out = cells @ (self.still if cells.shape[-1] == len(self.still) else self.moving)
+        out[..., CONSTANT] = self.constant
         return out
 
-    def to(self, device: torch.device) -> WayDown:
-        return WayDown(self.still.to(device), self.moving.to(device), self.constant)
+    def code(self, cells: Tensor) -> Tensor:
+        """Latents [n, 16, h, w] of cells [n, h, w, 192 or 768]."""
+        return (_after_norm(self.features(cells)) @ self.head + self.bias).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
-def way_down(vae: Any) -> WayDown:
-    """Read the matrices off the layers, by sending each pixel through them."""
-    encoder = vae.encoder
+def fast_encoder(vae: Any) -> FastEncoder:
+    """Read the matrices off a fitted encoder's layers, by sending each pixel through them."""
+    device = vae.encoder.conv_in.weight.device
+    encoder = copy.deepcopy(vae.encoder).cpu()
 
     def through(frames: int) -> Tensor:
         size = frames * 64 * 3
@@ -152,7 +176,14 @@ def way_down(vae: Any) -> WayDown:
         return torch.cat([out[:-1] - out[-1:], out[-1:]])
 
     still, moving = through(1), through(4)
-    return WayDown(still[:-1], moving[:-1], float(still[-1, CONSTANT]))
+    head = encoder.conv_out.weight[:CHANNELS, :, -1, 1, 1].T
+    return FastEncoder(
+        still[:-1].to(device),
+        moving[:-1].to(device),
+        float(still[-1, CONSTANT]),
+        head.contiguous().to(device),
+        encoder.conv_out.bias[:CHANNELS].clone().to(device),
+    )
 
 
 def _down(encoder: Any, x: Tensor, cache: list[Any]) -> Tensor:
@@ -168,121 +199,3 @@ def cells_of(clips: Tensor) -> Tensor:
     n, c, t, high, wide = clips.shape
     split = clips.reshape(n, c, t, high // 8, 8, wide // 8, 8)
     return split.permute(0, 3, 5, 2, 4, 6, 1).reshape(n, high // 8, wide // 8, -1)
-
-
-class _Block(nn.Module):
-    """A residual block on planes, silent at first."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.gamma1, self.gamma2 = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.ones(dim))
-        self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
-        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.silu(_normed(x, self.gamma1)))
-        out: Tensor = x + self.conv2(F.silu(_normed(y, self.gamma2)))
-        return out
-
-
-class _Look(nn.Module):
-    """One head of attention over a plane, silent at first."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(dim))
-        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
-        self.proj = nn.Conv2d(dim, dim, 1)
-        nn.init.zeros_(self.proj.weight)
-        nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        high, wide = x.shape[2:]
-        q, k, v = self.to_qkv(_normed(x, self.gamma)).flatten(2).transpose(1, 2).chunk(3, dim=2)
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        out: Tensor = x + self.proj(seen.reshape(len(x), -1, high, wide))
-        return out
-
-
-def _normed(x: Tensor, gamma: Tensor) -> Tensor:
-    inverse = torch.rsqrt((x * x).sum(dim=1, keepdim=True) + 1e-12) * gamma.numel() ** 0.5
-    out: Tensor = x * inverse * gamma[:, None, None]
-    return out
-
-
-class Sketch(nn.Module):
-    """The middle block and head of the encoder on single planes, and a decoder to learn them with.
-
-    `code` gives the 16 numbers of features [n, 128, h, w], `rebuild` cells [n, h, w, 768].
-    """
-
-    def __init__(self, width: int = DIM) -> None:
-        super().__init__()
-        self.middle = nn.Sequential(_Block(DIM), _Look(DIM), _Block(DIM))
-        self.gamma = nn.Parameter(torch.ones(DIM))
-        self.head = nn.Conv2d(DIM, CHANNELS, 3, padding=1)
-        self.back = nn.Sequential(
-            nn.Conv2d(CHANNELS, width, 3, padding=1), _Block(width), _Block(width), _Block(width)
-        )
-        self.back_gamma = nn.Parameter(torch.ones(width))
-        self.paint = nn.Linear(width + CHANNELS, 768)
-
-    def code(self, features: Tensor) -> Tensor:
-        """[n, 16, h, w]."""
-        out: Tensor = self.head(F.silu(_normed(self.middle(features), self.gamma)))
-        return out
-
-    def rebuild(self, code: Tensor) -> Tensor:
-        """[n, h, w, 768]."""
-        seen = F.silu(_normed(self.back(code), self.back_gamma))
-        out: Tensor = self.paint(torch.cat([seen, code], dim=1).permute(0, 2, 3, 1))
-        return out
-
-    @torch.no_grad()
-    def start(self, vae: Any) -> None:
-        """Take the head that `fit_encoder` found."""
-        self.head.weight.copy_(vae.encoder.conv_out.weight[:CHANNELS, :, -1])
-        self.head.bias.copy_(vae.encoder.conv_out.bias[:CHANNELS])  # type: ignore[union-attr]
-
-    @torch.no_grad()
-    def install(self, vae: Any) -> None:
-        """Write the learned middle block and head into the VAE's encoder."""
-        encoder, middle = vae.encoder, vae.encoder.mid_block
-        mine: Any
-        for block, mine in zip(middle.resnets, (self.middle[0], self.middle[2]), strict=True):
-            for conv, learned in ((block.conv1, mine.conv1), (block.conv2, mine.conv2)):
-                conv.weight.zero_()
-                conv.weight[:, :, -1] = learned.weight.to(conv.weight.device)
-                conv.bias.copy_(learned.bias)
-            block.norm1.gamma.copy_(mine.gamma1[:, None, None, None])
-            block.norm2.gamma.copy_(mine.gamma2[:, None, None, None])
-        look, mine = middle.attentions[0], self.middle[1]
-        look.norm.gamma.copy_(mine.gamma[:, None, None])
-        look.to_qkv.load_state_dict(mine.to_qkv.state_dict())
-        look.proj.load_state_dict(mine.proj.state_dict())
-        encoder.norm_out.gamma.copy_(self.gamma[:, None, None, None])
-        encoder.conv_out.weight.zero_()
-        head: Any = self.head
-        encoder.conv_out.weight[:CHANNELS, :, -1] = head.weight.to(encoder.conv_out.weight.device)
-        encoder.conv_out.bias[:CHANNELS] = head.bias.to(encoder.conv_out.bias.device)
-
-    @torch.no_grad()
-    def take(self, vae: Any) -> None:
-        """The way back of `install`: the VAE's middle block and head, on planes."""
-        encoder, middle = vae.encoder, vae.encoder.mid_block
-        mine: Any
-        for block, mine in zip(middle.resnets, (self.middle[0], self.middle[2]), strict=True):
-            for conv, learned in ((block.conv1, mine.conv1), (block.conv2, mine.conv2)):
-                learned.weight.copy_(conv.weight[:, :, -1])
-                learned.bias.copy_(conv.bias)
-            mine.gamma1.copy_(block.norm1.gamma.flatten())
-            mine.gamma2.copy_(block.norm2.gamma.flatten())
-        look, mine = middle.attentions[0], self.middle[1]
-        mine.gamma.copy_(look.norm.gamma.flatten())
-        mine.to_qkv.load_state_dict(look.to_qkv.state_dict())
-        mine.proj.load_state_dict(look.proj.state_dict())
-        self.gamma.copy_(encoder.norm_out.gamma.flatten())
-        self.head.weight.copy_(encoder.conv_out.weight[:CHANNELS, :, -1])
-        self.head.bias.copy_(encoder.conv_out.bias[:CHANNELS])  # type: ignore[union-attr]

@@ -23,14 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from storyflow.prompts.negative import NEGATIVE
-from storyflow.toybox import architecture, captions, world
-from storyflow.toybox.batched import velocities
+from storyflow.toybox import architecture, wordings
+from storyflow.toybox.batched import Block, compiled, velocities
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
 from storyflow.toybox.muon import Muon
-from storyflow.toybox.windows import Stretch
-from storyflow.toybox.world import Scene
+from storyflow.toybox.wordings import Wordings
 
 HISTORY = 5
 """Latent frames of history: 17 frames."""
@@ -60,34 +58,28 @@ class Phase:
     matrices: float = 3.0
 
 
-START = Phase(500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3, matrices=1.0)
-PICTURES = Phase(700, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
-SHORT = Phase(
-    650,
-    ((1, 48, 0.25), (4, 16, 0.4), (7, 10, 0.35)),
-    ("still", "short", "long"),
-    3.0,
-    2e-3,
-    1.5e-3,
-)
+EVERYTHING = ("still", "short", "long")
+PICTURES = Phase(2500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
+SHORT = Phase(1000, ((1, 64, 0.25), (4, 16, 0.35), (7, 9, 0.4)), EVERYTHING, 3.0, 2e-3, 2e-3)
 LONG = Phase(
-    900,
-    ((1, 48, 0.1), (7, 12, 0.35), (13, 6, 0.4), (25, 3, 0.15)),
-    ("still", "short", "long"),
+    1000,
+    ((1, 64, 0.1), (7, 9, 0.3), (13, 5, 0.3), (25, 3, 0.3)),
+    EVERYTHING,
     4.0,
-    1.5e-3,
-    0.0,
+    2e-3,
+    2e-3,
     figures=2.0,
 )
+CALM = replace(LONG, steps=900, end=0.0)
+"""The rate goes down here. A training that is to go on longer starts again before it."""
 
 
 @dataclass(frozen=True)
 class ForcingPlan:
     """The phases, and what they share."""
 
-    phases: tuple[Phase, ...] = (START, PICTURES, SHORT, LONG)
-    text_rate: float = 0.1
-    warm: int = 100
+    phases: tuple[Phase, ...] = (PICTURES, SHORT, LONG, CALM)
+    warm: int = 200
     average: float = 0.998
     seed: int = 2
 
@@ -115,9 +107,9 @@ class ForcingPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """`data` [b, 16, f, 8, 12] normalised; `noisy` the model's input; `levels` int64 [b, f]
-    timesteps; `free` [b, f] 1 where the model is asked; `weight` [b, f, 8, 12] how much errors
-    count; `ids`, `lengths` the captions' tokens."""
+    """`data` [b, 16, f, 8, 12]; `noisy` the model's input; `levels` int64 [b, f] timesteps; `free`
+    [b, f] 1 where the model is asked; `weight` [b, f, 8, 12] how much errors count; `text`
+    [b, tokens, 128] the encoded captions and their `lengths` [b]."""
 
     data: Tensor
     noise: Tensor
@@ -125,7 +117,7 @@ class Batch:
     levels: Tensor
     free: Tensor
     weight: Tensor
-    ids: Tensor
+    text: Tensor
     lengths: Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -133,48 +125,44 @@ class Batch:
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-class Networks(nn.Module):
-    """What this stage trains."""
-
-    def __init__(self, transformer: Any, text_encoder: Any) -> None:
-        super().__init__()
-        self.transformer = transformer
-        self.text_encoder = text_encoder
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean squared error of the velocity over free frames."""
-        mask = (batch.ids != 0).long()
-        text = self.text_encoder(batch.ids, mask).last_hidden_state
-        padded = architecture.TEXT_TOKENS
-        said = velocities(self.transformer, batch.noisy, batch.levels, text, batch.lengths, padded)
-        error = (said - (batch.noise - batch.data)).square().mean(dim=1)
-        weight = batch.weight * batch.free[..., None, None]
-        return (error * weight).sum() / weight.sum()
+def loss_of(transformer: Any, batch: Batch, block: Block | None = None) -> Tensor:
+    """Mean squared error of the velocity over free frames."""
+    said = velocities(
+        transformer,
+        batch.noisy,
+        batch.levels,
+        batch.text,
+        batch.lengths,
+        architecture.TEXT_TOKENS,
+        block,
+    )
+    error = (said - (batch.noise - batch.data)).square().mean(dim=1)
+    weight = batch.weight * batch.free[..., None, None]
+    return (error * weight).sum() / weight.sum()
 
 
-def prepare(networks: Networks, seed: int) -> Networks:
-    """The transformer's start values: even linear layers, silent output; returns the networks."""
+def prepare(transformer: Any, seed: int) -> Any:
+    """The transformer's start values: even linear layers, silent output; returns it."""
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for module in networks.transformer.modules():
+        for module in transformer.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=source)
                 nn.init.zeros_(module.bias)
-        networks.transformer.proj_out.weight.zero_()
-        networks.transformer.fps_projection.net[-1].weight.zero_()
-        networks.transformer.condition_embedder.time_proj.weight.mul_(0.3)
-    return networks
+        transformer.proj_out.weight.zero_()
+        transformer.fps_projection.net[-1].weight.zero_()
+        transformer.condition_embedder.time_proj.weight.mul_(0.3)
+    return transformer
 
 
 class Batches:
     """Batch number n is a function of the data, the seed and n: a resumed run goes on exactly."""
 
-    def __init__(self, data: LatentSet, plan: ForcingPlan, tokenizer: Any) -> None:
-        self.data, self.plan, self.tokenizer = data, plan, tokenizer
-        mean, std = data.statistics()
-        self.mean = torch.tensor(mean).view(1, -1, 1, 1, 1)
-        self.std = torch.tensor(std).view(1, -1, 1, 1, 1)
-        self.scenes: dict[Stretch, Scene] = {}
+    def __init__(self, data: LatentSet, said: Path, plan: ForcingPlan) -> None:
+        """`said` is the folder of the captions."""
+        self.data, self.plan = data, plan
+        self.said = {name: Wordings(said / name) for name in (*data.items, wordings.EMPTY)}
+        self.fitting: dict[tuple[tuple[str, ...], int], list[tuple[str, Encoded]]] = {}
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.plan.seed, step])
@@ -182,83 +170,80 @@ class Batches:
         frames, size, _ = phase.shapes[
             int(rng.choice(len(phase.shapes), p=[s[2] for s in phase.shapes]))
         ]
-        items = [
-            item
-            for name in phase.portions
-            for item in self.data.items[name]
-            if item.length >= frames
-        ]
+        items = self._items(phase.portions, frames)
         chosen, rows, frees, texts, weights = [], [], [], [], []
         for number in rng.integers(len(items), size=size):
-            item = items[number]
-            scene = self._scene(item.stretch)
-            first, prior, said = _window(item, scene, frames, rng)
+            name, item = items[number]
+            first, prior, turned = _window(item, frames, rng)
             ended = frames > HISTORY + 1 and rng.random() < 0.08
             levels, free = _levels(phase, rng, frames, prior, ended)
             chosen.append(item.window(first, frames, ended=ended))
             rows.append(levels)
             frees.append(free)
-            texts.append(_caption(scene, said, rng))
+            texts.append(self._caption(name, item, turned, rng))
             clean = (1 - levels / 1000)[:, None, None]
-            touched = _figures(scene, item.stretch.start + 4 * first, frames)
+            touched = item.figures(first, frames, ended=ended)
             weights.append(1 + (phase.figures - 1) * clean * touched)
-        weight = torch.from_numpy(np.stack(weights).astype(np.float32))
-        return self._join(np.stack(chosen), np.stack(rows), np.stack(frees), weight, texts, rng)
-
-    def _scene(self, stretch: Stretch) -> Scene:
-        if stretch not in self.scenes:
-            self.scenes[stretch] = stretch.scene()
-        return self.scenes[stretch]
-
-    def _join(
-        self,
-        latents: np.ndarray[Any, Any],
-        levels: np.ndarray[Any, Any],
-        free: np.ndarray[Any, Any],
-        weight: Tensor,
-        texts: list[str],
-        rng: _RNG,
-    ) -> Batch:
-        data = (torch.from_numpy(latents.astype(np.float32)) - self.mean) / self.std
+        data = torch.from_numpy(np.stack(chosen).astype(np.float32))
         noise = torch.from_numpy(rng.standard_normal(data.shape, dtype=np.float32))
+        levels = np.stack(rows)
         part = torch.from_numpy(levels.astype(np.float32) / 1000)[:, None, :, None, None]
-        tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        text, lengths = wordings.pad(texts)
         return Batch(
             data=data,
             noise=noise,
             noisy=data * (1 - part) + noise * part,
             levels=torch.from_numpy(levels.astype(np.int64)),
-            free=torch.from_numpy(free.astype(np.float32)),
-            weight=weight,
-            ids=tokens.input_ids,
-            lengths=tokens.attention_mask.sum(dim=1),
+            free=torch.from_numpy(np.stack(frees).astype(np.float32)),
+            weight=torch.from_numpy(np.stack(weights).astype(np.float32)),
+            text=text,
+            lengths=lengths,
         )
 
+    def _items(self, portions: tuple[str, ...], frames: int) -> list[tuple[str, Encoded]]:
+        if (portions, frames) not in self.fitting:
+            self.fitting[portions, frames] = [
+                (name, item)
+                for name in portions
+                for item in self.data.items[name]
+                if item.length >= frames
+            ]
+        return self.fitting[portions, frames]
 
-def _window(item: Encoded, scene: Scene, frames: int, rng: _RNG) -> tuple[int, int, int]:
-    """Where in a stretch a window begins, how much of it is history, and the frame of the scene
-    whose action the caption tells."""
+    def _caption(
+        self, name: str, item: Encoded, turned: bool, rng: _RNG
+    ) -> np.ndarray[Any, np.dtype[np.float16]]:
+        if rng.random() < 0.1:
+            empty = self.said[wordings.EMPTY]
+            return empty[0 if rng.random() < 0.6 else int(rng.integers(1, len(empty)))]
+        parts = wordings.parts_of(name)
+        return self.said[name].pick(item.number, int(turned), parts, rng)
+
+
+def _window(item: Encoded, frames: int, rng: _RNG) -> tuple[int, int, bool]:
+    """Where in a stretch a window begins, how much of it is history, and whether its caption tells
+    what happens after the turn."""
     stretch = item.stretch
     if frames == 1:
-        return 0, 0, stretch.start
+        first = int(rng.integers(item.length))
+        turn_at = stretch.turn_at
+        return first, 0, turn_at is not None and stretch.start + 4 * first >= turn_at
     latest = item.length - frames
     history = HISTORY if frames > HISTORY else 1
     turn = stretch.turns_in
-    if turn is None or len(scene.turns) == 1:
+    if turn is None:
         if stretch.start == 0 and rng.random() < 0.5:
-            return 0, 0 if rng.random() < 0.8 else 1, 0
-        first = int(rng.integers(latest + 1))
-        return first, history if rng.random() < 0.85 else 1, stretch.start + 4 * first
-    assert stretch.turn_at is not None
+            return 0, 0 if rng.random() < 0.8 else 1, False
+        return int(rng.integers(latest + 1)), history if rng.random() < 0.85 else 1, False
     if history == HISTORY and turn <= latest and rng.random() < 0.7:
-        return turn, HISTORY, stretch.turn_at
+        return turn, HISTORY, True
     # Before the turn or after it: a window holds one action.
     before = range(turn + HISTORY - frames + 1)
     options = [k for k in (*before, *range(turn + HISTORY, latest + 1)) if k <= latest]
     if not options:
-        return min(turn, latest), HISTORY if history == HISTORY else 1, stretch.turn_at
+        return min(turn, latest), history, True
     first = int(rng.choice(options))
-    return first, history if rng.random() < 0.85 else 1, stretch.start + 4 * first
+    return first, history if rng.random() < 0.85 else 1, first > turn
 
 
 def _levels(
@@ -276,50 +261,17 @@ def _levels(
     return levels, free
 
 
-def _caption(scene: Scene, said: int, rng: _RNG) -> str:
-    if rng.random() < 0.1:
-        if rng.random() < 0.6:
-            return ""
-        parts = NEGATIVE.split(", ")
-        first, last = sorted(rng.integers(0, len(parts) + 1, 2))
-        return ", ".join(parts[first:last])
-    return captions.prompt(scene, said, rng)
-
-
-def _figures(scene: Scene, start: int, latents: int) -> np.ndarray[Any, Any]:
-    """1 in the latent cells [latents, 8, 12] that a figure touches, else 0."""
-    frames = start + np.maximum(4 * np.arange(latents) - 2, 0)
-    where = world.tracks(scene, int(frames[-1]) + 1)
-    zoom = where.zoom[frames]
-    rows, columns = np.mgrid[:8, :12] * 8.0 + 4
-    touched = np.zeros((latents, 8, 12))
-    for i in range(len(scene.figures)):
-        x = world.WIDTH / 2 + (where.x[i, frames] - world.WIDTH / 2) * zoom
-        y = world.HEIGHT / 2 + (where.y[i, frames] - world.HEIGHT / 2) * zoom
-        reach = where.radius[i, frames] * zoom + 5
-        away = np.hypot(columns - x[:, None, None], rows - y[:, None, None])
-        touched[away < reach[:, None, None]] = 1
-    return touched
-
-
 class Trainer:
-    """The networks, their moving average and the optimizers, with one training step."""
+    """The transformer, its moving average and the optimizers, with one training step."""
 
-    def __init__(self, plan: ForcingPlan, networks: Networks) -> None:
-        self.plan, self.networks = plan, networks
-        self.average = copy.deepcopy(networks).eval()
-        blocks = [p for p in networks.transformer.blocks.parameters() if p.ndim == 2]
+    def __init__(self, plan: ForcingPlan, transformer: Any, block: Block | None = None) -> None:
+        self.plan, self.transformer, self.block = plan, transformer, block
+        self.average = copy.deepcopy(transformer).eval()
+        blocks = [p for p in transformer.blocks.parameters() if p.ndim == 2]
         held = {id(p) for p in blocks}
-        rest = [p for p in networks.transformer.parameters() if id(p) not in held]
+        rest = [p for p in transformer.parameters() if id(p) not in held]
         self.muon = Muon(blocks, decay=0.01)
-        self.adam = torch.optim.AdamW(
-            [
-                {"params": rest, "share": 1.0},
-                {"params": list(networks.text_encoder.parameters()), "share": plan.text_rate},
-            ],
-            betas=(0.9, 0.98),
-            weight_decay=0.01,
-        )
+        self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
 
     def step(self, number: int, batch: Batch) -> float:
         """One step on a batch; returns its loss."""
@@ -327,17 +279,17 @@ class Trainer:
         for group in self.muon.param_groups:
             group["lr"] = rate * phase.matrices
         for group in self.adam.param_groups:
-            group["lr"] = rate * group["share"]
-        loss = self.networks.loss(batch)
-        self.networks.zero_grad(set_to_none=True)
+            group["lr"] = rate
+        loss = loss_of(self.transformer, batch, self.block)
+        self.transformer.zero_grad(set_to_none=True)
         torch.autograd.backward([loss])
-        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.transformer.parameters(), 1.0)
         self.muon.step()
         self.adam.step()
         keep = min(self.plan.average, (1 + number) / (10 + number))
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.networks.parameters()), 1 - keep
+                list(self.average.parameters()), list(self.transformer.parameters()), 1 - keep
             )
         return float(loss.detach())
 
@@ -346,7 +298,7 @@ class Trainer:
         store(
             path,
             step,
-            self.networks,
+            self.transformer,
             self.adam,
             muon=self.muon.state_dict(),
             average=self.average.state_dict(),
@@ -354,7 +306,7 @@ class Trainer:
 
     def restore(self, path: Path) -> int:
         """Go on from a checkpoint; the step it goes on at."""
-        first = restore(path, self.networks, self.adam)
+        first = restore(path, self.transformer, self.adam)
         if first:
             data = torch.load(path, weights_only=True, map_location="cpu")
             self.muon.load_state_dict(data["muon"])
@@ -365,23 +317,23 @@ class Trainer:
 def train(
     plan: ForcingPlan,
     data: LatentSet,
-    text_encoder: Any,
     work: Path,
     device: torch.device,
     *,
     stop_at: int | None = None,
     processes: int = 1,
-) -> Networks:
-    """Train (or go on training) in `work`; returns the averaged networks.
+    fused: bool = False,
+) -> Any:
+    """Train (or go on training) in `work`; returns the averaged transformer.
 
-    With several `processes` batches are made beside the training; they are the same ones.
+    With several `processes` batches are made beside the training; they are the same ones. `fused`
+    compiles the blocks, which changes results by rounding.
     """
-    built = architecture.build(plan.seed)
-    networks = prepare(Networks(built.transformer, text_encoder), plan.seed)
-    networks.train().to(device)
-    trainer = Trainer(plan, networks)
+    transformer = prepare(architecture.build(plan.seed).transformer, plan.seed)
+    transformer.train().to(device)
+    trainer = Trainer(plan, transformer, compiled() if fused else None)
     first = trainer.restore(work / "forcing.pt")
-    batches = Batches(data, plan, built.tokenizer)
+    batches = Batches(data, work / "wordings", plan)
     log = Log(work / "forcing.csv", ("step", "loss", "latents", "rate"))
     losses: list[float] = []
     shown: list[int] = []
@@ -405,13 +357,12 @@ def train(
     return trainer.average
 
 
-def averaged(plan: ForcingPlan, work: Path) -> Networks:
-    """The averaged networks of a work folder. Raises FileNotFoundError where there are none."""
+def averaged(plan: ForcingPlan, work: Path) -> Any:
+    """The averaged transformer of a work folder. Raises FileNotFoundError where there is none."""
     path = work / "forcing.pt"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; train the stage `forcing` first")
-    built = architecture.build(plan.seed)
-    networks = Networks(built.transformer, built.text_encoder)
+    transformer = architecture.build(plan.seed).transformer
     data = torch.load(path, weights_only=True, map_location="cpu")
-    networks.load_state_dict(data["average"])
-    return networks.eval()
+    transformer.load_state_dict(data["average"])
+    return transformer.eval()

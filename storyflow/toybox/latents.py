@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from storyflow.toybox.encoding import encode_fast, fast_encoder
+from storyflow.toybox import world
+from storyflow.toybox.codec import FastEncoder, fast_encoder
+from storyflow.toybox.encoding import encode_fast
 from storyflow.toybox.windows import Portion, Stretch
 
 SEED = 3
@@ -27,11 +29,18 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Encoded:
-    """A stretch: its single frames, float16 [16, k + 1, 8, 12], and its chunks, [16, k, 8, 12]."""
+    """A stretch: its single frames, float16 [16, k + 1, 8, 12], and its chunks, [16, k, 8, 12];
+    and which of their cells a figure touches, bool [1, k + 1, 8, 12] and [1, k, 8, 12].
 
+    `number` is its place in its portion.
+    """
+
+    number: int
     stretch: Stretch
     singles: NDArray[np.float16]
     chunks: NDArray[np.float16]
+    single_figures: NDArray[np.bool_]
+    chunk_figures: NDArray[np.bool_]
 
     @property
     def length(self) -> int:
@@ -41,13 +50,26 @@ class Encoded:
     def window(self, first: int, latents: int, *, ended: bool = False) -> NDArray[np.float16]:
         """The window [16, latents, 8, 12] that begins with single frame number `first`; `ended`
         has the single frame of its end in place of the last chunk."""
-        parts = [self.singles[:, first : first + 1]]
-        last = first + latents - 1
-        if ended:
-            parts += [self.chunks[:, first : last - 1], self.singles[:, last : last + 1]]
-        else:
-            parts.append(self.chunks[:, first:last])
-        return np.concatenate(parts, axis=1)
+        return _window(self.singles, self.chunks, first, latents, ended)
+
+    def figures(self, first: int, latents: int, *, ended: bool = False) -> NDArray[np.bool_]:
+        """The cells [latents, 8, 12] of a window that a figure touches."""
+        found: NDArray[np.bool_] = _window(
+            self.single_figures, self.chunk_figures, first, latents, ended
+        )[0]
+        return found
+
+
+def _window(
+    singles: NDArray[Any], chunks: NDArray[Any], first: int, latents: int, ended: bool
+) -> NDArray[Any]:
+    if latents == 1:
+        return singles[:, first : first + 1]
+    last = first + latents - 1
+    parts = [singles[:, first : first + 1], chunks[:, first : last - ended]]
+    if ended:
+        parts.append(singles[:, last : last + 1])
+    return np.concatenate(parts, axis=1)
 
 
 def draw(folder: Path, portions: Iterable[Portion], processes: int = 1) -> None:
@@ -84,19 +106,19 @@ def _shard(portion: Portion, number: int) -> list[Stretch]:
 def encode(vae: Any, drawn: Path, folder: Path, portions: Iterable[Portion]) -> None:
     """Encode the drawn files; those that are there already are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    sketch, way = fast_encoder(vae)
+    encoder = fast_encoder(vae)
     for portion in portions:
         for number in range(-(-portion.count // portion.shard)):
             path = folder / f"{portion.name}{number:04d}.npz"
             if path.exists():
                 continue
             clips = np.load(drawn / f"{portion.name}{number:04d}.npy", allow_pickle=False)
-            _encode(sketch, way, clips, _shard(portion, number), path)
+            _encode(encoder, clips, _shard(portion, number), path)
 
 
 @torch.no_grad()
 def _encode(
-    sketch: Any, way: Any, clips: NDArray[np.uint8], stretches: list[Stretch], path: Path
+    encoder: FastEncoder, clips: NDArray[np.uint8], stretches: list[Stretch], path: Path
 ) -> None:
     n, frames = clips.shape[:2]
     singles = clips[:, ::4].reshape(-1, 1, *clips.shape[2:])
@@ -104,13 +126,16 @@ def _encode(
 
     def codes(parts: NDArray[np.uint8], each: int) -> NDArray[np.float16]:
         done = [
-            encode_fast(sketch, way, parts[i : i + BATCH]).cpu().numpy().astype(np.float16)
+            encode_fast(encoder, parts[i : i + BATCH]).cpu().numpy().astype(np.float16)
             for i in range(0, len(parts), BATCH)
         ]
         if not done:
             return np.zeros((n, 16, 0, 8, 12), np.float16)
         return np.concatenate(done)[:, :, 0].reshape(n, each, 16, 8, 12).swapaxes(1, 2)
 
+    # A chunk is looked at between its second and third frame.
+    times = np.arange(0, frames, 4), np.arange(3, frames, 4)
+    touched = [[figure_cells(stretch, which) for stretch in stretches] for which in times]
     said = json.dumps([asdict(stretch) for stretch in stretches])
     half = path.with_suffix(".half")
     with half.open("wb") as file:
@@ -118,9 +143,29 @@ def _encode(
             file,
             singles=codes(singles, (frames + 3) // 4),
             chunks=codes(moving, (frames - 1) // 4),
+            single_figures=np.stack(touched[0]),
+            chunk_figures=np.stack(touched[1]),
             stretches=np.frombuffer(said.encode(), np.uint8),
         )
     half.rename(path)
+
+
+def figure_cells(stretch: Stretch, which: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """The cells bool [1, len(which), 8, 12] that a figure touches at those frames of a stretch."""
+    scene, frames = stretch.scene(), stretch.start + which
+    touched = np.zeros((1, len(which), 8, 12), np.bool_)
+    if not len(which):
+        return touched
+    where = world.tracks(scene, int(frames[-1]) + 1)
+    zoom = where.zoom[frames]
+    rows, columns = np.mgrid[:8, :12] * 8.0 + 4
+    for i in range(len(scene.figures)):
+        x = world.WIDTH / 2 + (where.x[i, frames] - world.WIDTH / 2) * zoom
+        y = world.HEIGHT / 2 + (where.y[i, frames] - world.HEIGHT / 2) * zoom
+        reach = where.radius[i, frames] * zoom + 5
+        away = np.hypot(columns - x[:, None, None], rows - y[:, None, None])
+        touched[0] |= away < reach[:, None, None]
+    return touched
 
 
 class LatentSet:
@@ -131,16 +176,11 @@ class LatentSet:
         for name, items in self.items.items():
             for path in sorted(folder.glob(f"{name}*.npz")):
                 with np.load(path, allow_pickle=False) as data:
-                    singles, chunks = data["singles"], data["chunks"]
                     said = json.loads(data["stretches"].tobytes())
-                items += [
-                    Encoded(Stretch(**each), singles[i], chunks[i]) for i, each in enumerate(said)
-                ]
-
-    def statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and scale per channel, for the VAE's `latents_mean` and `latents_std`."""
-        first = next(iter(self.items))
-        numbers = np.concatenate(
-            [item.singles.reshape(16, -1) for item in self.items[first][:2000]], axis=1
-        ).astype(np.float64)
-        return numbers.mean(axis=1).tolist(), numbers.std(axis=1).tolist()
+                    columns = [
+                        data[column]
+                        for column in ("singles", "chunks", "single_figures", "chunk_figures")
+                    ]
+                for i, each in enumerate(said):
+                    parts = (column[i] for column in columns)
+                    items.append(Encoded(len(items), Stretch(**each), *parts))

@@ -12,8 +12,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the Newton-Schulz iteration."""
+QUINTICS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+)
+"""Coefficients of the iterations: Polar Express (Amsel et al. 2025), which needs four rounds where
+Newton-Schulz needs six."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -46,13 +52,12 @@ class Muon(torch.optim.Optimizer):
                     p.mul_(1 - group["lr"] * group["decay"]).sub_(update)
 
 
-def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
+def orthogonal(matrices: Tensor) -> Tensor:
     """The nearest half-orthogonal matrices, roughly, of [n, rows, columns]."""
-    a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(rounds):
+    x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for a, b, c in QUINTICS:
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
     out: Tensor = x.mT if tall else x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,13 +19,37 @@ FRAMES: Final = 9
 
 
 class Pool:
-    """`size` drawn windows of 9 frames, uint8 [size, 9, 64, 96, 3]."""
+    """Drawn windows of 9 frames: `clips` uint8 [size, 9, 64, 96, 3]."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.clips = np.empty((size, FRAMES, world.HEIGHT, world.WIDTH, 3), np.uint8)
+    def __init__(self, clips: NDArray[np.uint8]) -> None:
+        self.clips = clips
+
+    @classmethod
+    def draw(cls, size: int, seed: int) -> Pool:
+        """Fresh ones, each of a scene of its own."""
+        clips = np.empty((size, FRAMES, world.HEIGHT, world.WIDTH, 3), np.uint8)
         for i in range(size):
             number = seed * 1_000_000 + i
-            self.clips[i] = world.draw(scenes.sample(number), FRAMES, (number * 37) % 88)
+            clips[i] = world.draw(scenes.sample(number), FRAMES, (number * 37) % 88)
+        return cls(clips)
+
+    @classmethod
+    def read(cls, drawn: Path, size: int, seed: int) -> Pool:
+        """From the training set's longer stretches, at random places.
+
+        Raises FileNotFoundError where there are none.
+        """
+        files = [np.load(path, mmap_mode="r") for path in sorted(drawn.glob("*.npy"))]
+        files = [file for file in files if file.shape[1] > FRAMES]
+        if not files:
+            raise FileNotFoundError(f"{drawn} has no long stretches; run the stage `draw` first")
+        rng = np.random.default_rng([seed, 3])
+        clips = np.empty((size, FRAMES, world.HEIGHT, world.WIDTH, 3), np.uint8)
+        for i in range(size):
+            file = files[int(rng.integers(len(files)))]
+            first = int(rng.integers(file.shape[1] - FRAMES + 1))
+            clips[i] = file[int(rng.integers(len(file))), first : first + FRAMES]
+        return cls(clips)
 
 
 def to_model(clips: NDArray[np.uint8]) -> Tensor:

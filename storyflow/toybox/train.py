@@ -1,18 +1,21 @@
 """Trains the toybox from nothing: `python -m storyflow.toybox.train --work DIR [--device cuda]`.
 
-Six stages, each of which goes on where it was stopped:
+Seven stages, each of which goes on where it was stopped:
 
 1. `draw`: stretches of the world as pixels (latents.py);
 2. `code`: the VAE's encoder (code_stage.py);
 3. `latents`: the training set is encoded;
 4. `text`: the text encoder learns what captions say (text_stage.py);
-5. `forcing`: the transformer, from still pictures to films (forcing_stage.py);
-6. `decoder`: the VAE's decoder (vae_stage.py); it may run beside the others.
+5. `wordings`: captions of the training set are encoded (wordings.py);
+6. `forcing`: the transformer, from still pictures to films (forcing_stage.py);
+7. `decoder`: the VAE's decoder (vae_stage.py); it may run beside the others, in a process with
+   `--stage decoder`.
 
 `--until STEP` ends the stages `forcing` and `decoder` at a step, so that a long training is a chain
 of short ones; `--stage` runs only some. With `--processes` several processes draw the world and
-make batches. `--longer` and `--more` multiply steps and data, for machines that have the
-time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
+make batches; `--fuse` compiles the transformer's blocks (it wants a C++ compiler; a minute for
+each shape, a quarter off each step). `--longer` and `--more` multiply steps and data, for machines
+that have the time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
 
 The result is a Diffusers folder in bfloat16. One thread, and every step a function of seed and
 number: the same machine gives the same weights.
@@ -35,11 +38,12 @@ from storyflow.toybox import (
     latents,
     text_stage,
     vae_stage,
+    wordings,
 )
 from storyflow.toybox.latents import LatentSet
 from storyflow.toybox.windows import PORTIONS
 
-STAGES = ("draw", "code", "latents", "text", "forcing", "decoder")
+STAGES = ("draw", "code", "latents", "text", "wordings", "forcing", "decoder")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--until", type=int, help="stop `forcing` and `decoder` at this step")
     parser.add_argument("--device", default="cpu", help="such as cuda; the world is drawn on CPUs")
     parser.add_argument("--processes", type=int, default=1, help="that draw and make batches")
+    parser.add_argument("--fuse", action="store_true", help="compile the transformer's blocks")
     parser.add_argument("--longer", type=int, default=1, help="times the steps of each stage")
     parser.add_argument("--more", type=int, default=1, help="times the data")
     given = parser.parse_args(arguments)
@@ -67,17 +72,23 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
     if "draw" in stages:
         latents.draw(work / "drawn", portions, given.processes)
     if "code" in stages:
-        code_plan = code_stage.CodePlan()
-        code_stage.train(replace(code_plan, steps=code_plan.steps * longer), work, device)
+        code_stage.fit(work)
     if "latents" in stages:
         latents.encode(vae_stage.load(work, device), work / "drawn", work / "latents", portions)
     if "text" in stages:
         text_stage.train(text_stage.TextPlan(), work, device)
+    if "wordings" in stages:
+        reader = text_stage.load(work).to(device)
+        wordings.write(reader, work / "wordings", portions, latents.SEED)
     if "forcing" in stages:
-        data = LatentSet(work / "latents")
-        text = text_stage.load(work)
         forcing_stage.train(
-            plan, data, text, work, device, stop_at=given.until, processes=given.processes
+            plan,
+            LatentSet(work / "latents"),
+            work,
+            device,
+            stop_at=given.until,
+            processes=given.processes,
+            fused=given.fuse,
         )
     if "decoder" in stages:
         vae_stage.train(vae_stage.DecoderPlan().longer(longer), work, device, stop_at=given.until)
@@ -97,21 +108,17 @@ def device_of(name: str) -> torch.device:
 
 
 def export(work: Path, plan: forcing_stage.ForcingPlan, folder: Path) -> None:
-    """Write the Diffusers folder in bfloat16 from the work folder's checkpoints; the data's latent
-    statistics go into the VAE's config."""
-    mean, std = LatentSet(work / "latents", ("still",)).statistics()
+    """Write the Diffusers folder in bfloat16 from the work folder's checkpoints."""
     vae = vae_stage.load(work, torch.device("cpu"))
-    networks = forcing_stage.averaged(plan, work)
-    write(vae, networks, mean, std, folder)
+    write(vae, forcing_stage.averaged(plan, work), text_stage.load(work), folder)
 
 
-def write(vae: Any, networks: Any, mean: list[float], std: list[float], folder: Path) -> None:
+def write(vae: Any, transformer: Any, text_encoder: Any, folder: Path) -> None:
     """The folder of trained networks."""
     fresh = architecture.build(0)
     fresh.vae.load_state_dict(vae.state_dict())
-    fresh.vae.register_to_config(latents_mean=mean, latents_std=std)
-    fresh.transformer.load_state_dict(networks.transformer.state_dict())
-    fresh.text_encoder.load_state_dict(networks.text_encoder.state_dict())
+    fresh.transformer.load_state_dict(transformer.state_dict())
+    fresh.text_encoder.load_state_dict(text_encoder.state_dict())
     architecture.save(fresh, folder, dtype=torch.bfloat16)
 
 

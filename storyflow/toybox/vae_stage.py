@@ -26,7 +26,8 @@ from torch.nn import functional as F
 
 from storyflow.toybox import architecture, scenes, world
 from storyflow.toybox.checkpoint import Log, restore, store
-from storyflow.toybox.encoding import encode_fast, fast_encoder
+from storyflow.toybox.codec import fast_encoder
+from storyflow.toybox.encoding import encode_fast
 from storyflow.toybox.measure import psnr
 from storyflow.toybox.pictures import Pool, cosine, importance, to_model, to_pixels
 from storyflow.toybox.planes import flatten
@@ -37,19 +38,20 @@ class DecoderPlan:
     """How long and on what.
 
     `coarse` steps for the decoder's first half, on `coarse_batch` whole windows; then `steps` for
-    all of it on crops of `side` pixels, the last `whole` of them on whole pictures. `grain` is
-    noise on latents, in standard deviations: it makes the decoder patient.
+    all of it on crops of `side` pixels, the last `whole` of them on whole pictures. Latents carry
+    noise, up to `grain` times their unit and another share of it in every crop, so that the decoder
+    paints clean pictures from latents that the transformer got slightly wrong.
     PSNR is logged of `looked_at` held-out clips.
     """
 
-    coarse: int = 1200
+    coarse: int = 1000
     coarse_batch: int = 2
-    steps: int = 1400
+    steps: int = 1800
     whole: int = 150
     batch: int = 4
     side: int = 32
     rate: float = 2e-3
-    grain: float = 0.05
+    grain: float = 0.25
     figures: float = 4.0
     pool: int = 3000
     looked_at: int = 6
@@ -78,15 +80,11 @@ def train(
     Step n is a function of the seed and n: a run that is stopped goes on exactly.
     """
     vae = load(work, device)
-    pool = pool or Pool(plan.pool, plan.seed)
-    sketch, way = fast_encoder(vae)
+    pool = pool or Pool.read(work / "drawn", plan.pool, plan.seed)
+    encoder = fast_encoder(vae)
     latents = torch.cat(
-        [
-            encode_fast(sketch, way, pool.clips[i : i + 50]).cpu()
-            for i in range(0, len(pool.clips), 50)
-        ]
+        [encode_fast(encoder, pool.clips[i : i + 50]).cpu() for i in range(0, len(pool.clips), 50)]
     )
-    grain = plan.grain * latents.std(dim=(0, 2, 3, 4)).view(1, -1, 1, 1, 1)
     painter = Painter(vae).train()
     optimizer = torch.optim.AdamW(
         painter.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0
@@ -105,7 +103,8 @@ def train(
             )
         clips, codes = _crops(plan, step, pool, latents, rng)
         noise = torch.from_numpy(rng.standard_normal(codes.shape, dtype=np.float32))
-        rebuilt = painter((codes + grain * noise).to(device), coarse=coarse)
+        share = torch.from_numpy(rng.random(len(codes), dtype=np.float32)).view(-1, 1, 1, 1, 1)
+        rebuilt = painter((codes + plan.grain * share * noise).to(device), coarse=coarse)
         wanted = to_model(clips).to(device)
         count = importance(wanted, plan.figures)
         if coarse:
