@@ -19,7 +19,10 @@ from storyflow import jobs
 from storyflow.cli import app
 from storyflow.errors import FarmError, InputError
 from storyflow.jobs.merge import Conflict
-from storyflow.lockfile import lock_path, read_lock
+from storyflow.lockfile import lock_path, read_lock, write_lock
+from storyflow.store.gc import collect
+from storyflow.store.roots import forget, read_roots
+from storyflow.store.store import Store
 
 __all__ = ["cluster", "studio"]
 
@@ -96,6 +99,24 @@ def test_a_job_that_is_not_the_same_film_there_is_refused(
     assert not (cluster.folder / job.id / job.id / "out").exists()
 
 
+def test_what_a_job_needs_is_not_garbage(
+    studio: Studio, cluster: FakeServer, tmp_path: Path
+) -> None:
+    picture_file(tmp_path / "door.png")
+    studio.write("film: D\nshots:\n- {id: A, from: door.png, dur: 1s, do: a}\n")
+    job = submit(studio)
+    store = Store(job.store)
+    collect(store, older_than=0)
+    assert cluster.run(job.id) is not None
+    collect(store, older_than=0)
+    assert jobs.fetch(job).complete
+    root = next(root for root in read_roots(store) if root.run.endswith("-job"))
+    assert root.finished and root.film == "D"
+    forget(store, root.run)
+    kinds = {artifact.kind for artifact in collect(store, older_than=0).artifacts}
+    assert kinds == {"file", "film", "job"}
+
+
 def test_there_is_nothing_to_fetch_before_the_end(studio: Studio, cluster: FakeServer) -> None:
     job = submit(studio)
     with pytest.raises(InputError, match="waiting; `storyflow wait film`"):
@@ -165,8 +186,6 @@ def test_a_lock_that_changed_on_both_sides_is_never_written_over_in_silence(
     # What the job pinned, changed here too: windows of A by a render with another film length.
     mine = read_lock(sent)
     windows = replace(read_lock(jobs.fetch(job).film_lock).shots[0].windows[0], beats=((57,),))
-    from storyflow.lockfile import write_lock
-
     changed = replace(mine, shots=(replace(mine.shots[0], windows=(windows,)), mine.shots[1]))
     write_lock(lock_path(studio.file), changed)
     arguments = ["fetch", "film"] + (["--lock", settle] if settle else [])

@@ -21,9 +21,11 @@ from storyflow.film import Order, prepare
 from storyflow.jobs import references
 from storyflow.jobs.identity import plan_id
 from storyflow.jobs.results import publish
+from storyflow.jobs.rooting import root_of_job
 from storyflow.jobs.ticket import CLUSTER, Ticket, read_ticket
-from storyflow.lockfile import lock_path
+from storyflow.lockfile import lock_path, read_lock
 from storyflow.run import Run
+from storyflow.store.roots import add_root
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 
@@ -49,9 +51,11 @@ class Performance:
     def publish(self, result: Result) -> bool:
         """Store what was made, to be fetched; False where there is nothing. Raises StoreError."""
         order = self.order()
-        lock = order.lock_file
-        made = publish(order.open_store(), self.ticket.job, result, lock, self.sent)
-        return made is not None
+        store, lock = order.open_store(), order.lock_file
+        if publish(store, self.ticket.job, result, lock, self.sent) is None:
+            return False
+        add_root(store, root_of_job(self.ticket, result.title, read_lock(lock), finished=True))
+        return True
 
     def clear(self) -> None:
         """Remove the job's folder, once the film is in the store."""

@@ -30,22 +30,28 @@ def named(film: Film) -> Mapping[str, Path]:
     return {text: find(text, root, allow_outside=True).path for text in texts}
 
 
-def put(store: Store, files: Mapping[str, Path]) -> tuple[Reference, ...]:
-    """Store the files that the store lacks, each by its hash.
-
-    Raises InputError for one that can't be read or changes meanwhile, StoreError.
-    """
-    references = []
+def hashed(files: Mapping[str, Path]) -> tuple[Reference, ...]:
+    """The files by their content. Raises InputError for one that can't be read."""
+    references, known = [], dict[Path, str]()
     for text, path in files.items():
         try:
-            sha256 = file_hash(path)
+            sha256 = known.get(path) or file_hash(path)
         except OSError as error:
             raise InputError(
                 f"{path} can't be read ({error.strerror})", cure="check the file"
             ) from None
-        _put(store, sha256, path)
+        known[path] = sha256
         references.append(Reference(text=text, sha256=sha256))
     return tuple(references)
+
+
+def put(store: Store, references: Iterable[Reference], files: Mapping[str, Path]) -> None:
+    """Store those of the files that the store lacks.
+
+    Raises InputError for one that changes meanwhile, StoreError.
+    """
+    for reference in references:
+        _put(store, reference.sha256, files[reference.text])
 
 
 def place(store: Store, references: Iterable[Reference], folder: Path) -> Mapping[str, Path]:

@@ -26,10 +26,12 @@ from storyflow.jobs.identity import film_name, job_id, plan_id
 from storyflow.jobs.labels import FILM, Labels
 from storyflow.jobs.record import remember
 from storyflow.jobs.results import film_key, published
+from storyflow.jobs.rooting import root_of_job
 from storyflow.jobs.server import JobExists, JobServer, ServerJob, connect
 from storyflow.jobs.ticket import TICKET, Package, Reference, Ticket, write_package
 from storyflow.jobs.values import JobHandle
 from storyflow.pipeline import Profile
+from storyflow.store.roots import add_root
 from storyflow.store.store import Store
 from storyflow.storyboard.dump import dump
 
@@ -173,8 +175,12 @@ def _send(
     """Store references and token, write the lock, upload the package, begin."""
     store.check_writable()
     api.save_lock(what, made.lock)
-    stored = references.put(store, references.named(what.film))
-    package = _package(handle, what, made, stored)
+    files = references.named(what.film)
+    named = references.hashed(files)
+    package = _package(handle, what, made, named)
+    # First what makes them needed, then the look at what is there: see `store/gc.py`.
+    add_root(store, root_of_job(package.ticket, made.plan.title, made.lock))
+    references.put(store, named, files)
     with tempfile.TemporaryDirectory(prefix="storyflow-") as name:
         folder = Path(name)
         digest = write_package(folder, package)
@@ -203,7 +209,7 @@ def _package(
     handle: JobHandle,
     what: Order,
     made: Production,
-    stored: tuple[Reference, ...],
+    named: tuple[Reference, ...],
 ) -> Package:
     file = handle.storyboard
     ticket = Ticket(
@@ -215,7 +221,7 @@ def _package(
         storyboard=f"film/{file.name if file is not None else 'film.yaml'}",
         profile=f"profile/{what.pipeline}.yaml",
         nonce=secrets.token_hex(16),
-        references=stored,
+        references=named,
         shots=None if what.shots is None else tuple(sorted(what.shots)),
         max_gpu_hours=what.budget.gpu_hours,
         max_cost=what.budget.money,
