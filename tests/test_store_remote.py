@@ -14,12 +14,14 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from films import Studio
 from fsspec.implementations.memory import MemoryFileSystem
 from moto.s3.models import s3_backends
 from s3_server import S3Server
 from stores import BUCKET, Spot, key_of, put, root, s3, spot
 
 from storyflow.errors import DamagedError, StoreError
+from storyflow.events import SegmentDone
 from storyflow.store import remote
 from storyflow.store.cache import IN_USE_SECONDS, BlobCache
 from storyflow.store.gc import collect
@@ -323,3 +325,24 @@ def test_garbage_of_a_bucket_goes_in_batches(place: Spot, server: S3Server, tmp_
     assert len(collect(store, 0.0).artifacts) == 5
     assert server.count("POST", "?delete") <= 6
     assert store.find(key_of("key 0")) is not None
+
+
+def test_a_film_is_the_same_from_a_bucket_as_from_a_folder(
+    place: Spot, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = Studio(tmp_path)
+    from_folder = studio.render()
+    there = {"store": place.location, "out": tmp_path / "there"}
+    first = studio.render(**there)
+    assert first.sha256 == from_folder.sha256 and first.names == from_folder.names
+    clips = [event.frames for event in first.events if isinstance(event, SegmentDone)]
+    assert all(str(clip).startswith(place.location) for clip in clips)
+    # On another machine, with an empty cache.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    server.requests.clear()
+    again = studio.render(**{**there, "out": tmp_path / "again"})
+    assert again.names == () and again.sha256 == from_folder.sha256
+    assert server.count("GET", "done.json") <= 2 * len(first.names), "for times, and for reuse"
+    assert server.count("GET", "/blobs/") == len(first.names), "what is cut is read once"
+    studio.edit("it turns left", "it turns right")
+    assert studio.render(**there).names == ("1B/3", "1B/4", "1C/1")
