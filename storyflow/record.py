@@ -106,10 +106,11 @@ class Recorder:
                     seed=seeds[segment.shot, segment.take],
                     history=continued(segment, names),
                 )
-        account = self._account
-        idle = account.estimate is not None and not account.estimate.segments
-        last = before.last if before is not None and idle and not account.rendered else account
-        return Record(plan.title, plan.pipeline, account.began, tuple(found.values()), last)
+        account, when = self._account, self._account.began
+        if before is not None and not account.rendered:
+            # A run that rendered nothing doesn't hide the bill of the one that did.
+            account, when = before.last or account, when if self._keys else before.when
+        return Record(plan.title, plan.pipeline, when, tuple(found.values()), account)
 
 
 @contextmanager

@@ -57,8 +57,8 @@ def print_diff(diff: Diff, console: Console | None = None) -> None:
         console.width = PIPED_WIDTH
     since = f", against the run of {diff.since}" if diff.since else ""
     console.print(
-        f"[bold]{escape(diff.title)}[/] on {diff.pipeline}{since}: {len(diff.reuse)} segments "
-        f"reused, {len(diff.render)} to render",
+        f"[bold]{escape(diff.title)}[/] on {diff.pipeline}{since}: "
+        f"{len(diff.reuse)} of {len(diff.segments)} segments reused, {len(diff.render)} to render",
         highlight=False,
         soft_wrap=True,
     )

@@ -53,7 +53,7 @@ def test_a_film_from_estimate_to_bill_to_diff_to_replay(run) -> None:
     edit("it turns left", "it turns right")
     code, out, _ = run("plan", "film.yaml", *SLATE, *cluster, "--diff")
     assert code == 0
-    assert "3 segments reused, 3 to render" in out
+    assert "3 of 6 segments reused, 3 to render" in out
     assert "prompt: 'It turns left.' -> 'It turns right.'" in out
     assert "history: continues 1B/4" in out
 

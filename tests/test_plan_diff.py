@@ -80,6 +80,14 @@ def test_a_film_that_did_not_change_is_reused() -> None:
     assert diff.reuse == tuple(s.name for s in BEFORE.segments)
 
 
+def test_equal_reasons_stand_together_and_a_chain_is_told_by_its_first() -> None:
+    diff = compared(edited("he walks left", "he walks right"))
+    assert [(spans(names), why) for names, why in diff.groups] == [
+        ("B/1-2", ("prompt: 'He walks left.' -> 'He walks right.'",)),
+        ("B/3-4, C/1", ("history: continues B/2",)),
+    ]
+
+
 def test_a_film_that_was_never_rendered_says_so() -> None:
     diff = diff_plan(BEFORE, recipes(BEFORE), {}, {})
     ((names, why),) = diff.groups
@@ -234,7 +242,7 @@ def test_a_diff_is_data_and_a_table() -> None:
     assert row["why"][0]["what"] == "prompt" and "walks right" in row["why"][0]["text"]
     text = StringIO()
     print_diff(diff, Console(file=text, width=120))
-    assert "render  B/2" in text.getvalue()
+    assert "render  B/1-2" in text.getvalue()
     assert "'He walks left.' -> 'He walks right.'" in text.getvalue()
     assert "reuse" in text.getvalue()
 

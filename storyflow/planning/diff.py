@@ -21,6 +21,10 @@ KEPT_WORDS = 2
 """Unchanged words shown before a changed one, so that it is found again."""
 
 
+_CONTINUES = "continues"
+"""What a change is called that is only that of a parent: it may yet come out the same."""
+
+
 @dataclass(frozen=True)
 class Continued:
     """History: frames [start, stop) of a segment by its name."""
@@ -64,6 +68,8 @@ class Change:
     @property
     def text(self) -> str:
         """`prompt: 'walks left' -> 'walks right'`; of long texts the words that differ."""
+        if self.what == _CONTINUES:
+            return f"history: continues {self.new}"
         if self.old is None:
             return f"{self.what}: {self.new}"
         if self.new is None:
@@ -113,11 +119,26 @@ class Diff:
 
     @property
     def groups(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-        """Segments to render, by equal reasons: (names, the reasons' texts)."""
+        """Segments to render, by equal reasons: (names, the reasons' texts).
+
+        That a segment continues one that is rendered is told only where it is the one reason, and
+        of a chain of such segments only of the first.
+        """
         found: dict[tuple[str, ...], list[str]] = {}
+        chains: dict[str, list[str]] = {}
         for segment in self.segments:
-            if segment.action == "render":
-                found.setdefault(tuple(c.text for c in segment.why), []).append(segment.segment)
+            if segment.action == "reuse":
+                continue
+            own = tuple(change for change in segment.why if change.what != _CONTINUES)
+            if own:
+                names = found.setdefault(tuple(change.text for change in own), [])
+            else:
+                (change,) = segment.why
+                told = (change.new or "").split(", ")
+                chain = next((chains[name] for name in told if name in chains), None)
+                names = found.setdefault((change.text,), []) if chain is None else chain
+                chains[segment.segment] = names
+            names.append(segment.segment)
         return tuple((tuple(names), why) for why, names in found.items())
 
     def as_data(self) -> dict[str, object]:
@@ -293,7 +314,7 @@ class _Comparison:
         if was.history is not None and was.history != now:
             yield Change("history", _joined(was.history), _joined(now))
         elif fresh:
-            yield Change("history", None, f"continues {', '.join(self.names[p] for p in fresh)}")
+            yield Change(_CONTINUES, None, ", ".join(self.names[p] for p in fresh))
         else:
             for parent in segment.parents:
                 name = self.names[parent]
