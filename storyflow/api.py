@@ -336,7 +336,7 @@ def _estimated(what: Order, made: Production) -> Production:
         estimate = estimate_of(look_ahead(what, made, store))
     except StoreError:
         return made  # the run tells it, with what else it finds
-    what.budget.refuse(estimate.gpu_seconds)
+    what.budget.refuse(estimate.gpu_seconds, f"the plan (estimated from {estimate.source})")
     return replace(made, estimate=estimate)
 
 
