@@ -67,7 +67,7 @@ def test_a_film_from_estimate_to_bill_to_diff_to_replay(run) -> None:
     assert "from 6 timings in the store, cpu, pillow" in out and "EUR; finished" in out
 
     code, _, err = run("render", "film.yaml", *SLATE, *cluster, "--max-cost", "0")
-    assert code == 4 and "the plan needs" in err and "EUR" in err
+    assert code == 4 and "the plan (estimated from 6 timings" in err and "EUR" in err
     code, _, err = run("render", "film.yaml", *SLATE, *cluster, "--max-gpu-hours", "0")
     assert code == 4 and "more than the limit of 0 GPU-hours" in err
 
