@@ -15,8 +15,8 @@ from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, Segme
 from storyflow.renderer import SegmentSpec
 from storyflow.store.artifacts import FRAMES, Artifact
 from storyflow.store.clip import ClipWriter
-from storyflow.store.folder import Store
 from storyflow.store.hashing import digest_of, frame_hashes
+from storyflow.store.store import Store
 from storyflow.storyboard.resolved import ResolvedBeat, ResolvedShot
 from storyflow.timing import Size
 

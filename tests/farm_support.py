@@ -18,7 +18,7 @@ from storyflow.planning.keys import segment_recipe
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs, Span
 from storyflow.renderer import Cost, Given, ModelKind, SegmentSpec, Sink
 from storyflow.slate import SlateRenderer, make_label
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 from storyflow.storyboard.resolved import ResolvedShot
 from storyflow.timing import Size
 

@@ -23,8 +23,8 @@ from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import Plan
 from storyflow.store.artifacts import Artifact
 from storyflow.store.clip import ClipWriter, iter_clip
-from storyflow.store.folder import Store
 from storyflow.store.hashing import digest_of, file_hash, frame_hashes
+from storyflow.store.store import Store
 from storyflow.timing import Size
 
 QUICK = DeliverSection(preset="ultrafast")

@@ -20,7 +20,7 @@ from storyflow.cutting.manifest import (
 from storyflow.errors import CutError, InputError
 from storyflow.events import ShotFailed
 from storyflow.pipeline import DeliverSection
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 SHOTS = (Sketch("1A", takes=2), Sketch("1B", (9,), (2, 9)), Sketch("2A", (9, 8, 4), (3, 20)))
 FAILED = ShotFailed("1B/1", "1B", "out of memory", ("1B", "2A"))

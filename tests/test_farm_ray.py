@@ -28,7 +28,7 @@ from storyflow.events import (
 from storyflow.farm.address import open_farm
 from storyflow.farm.render import render_plan
 from storyflow.renderer import ModelKind
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 pytestmark = pytest.mark.ray
 

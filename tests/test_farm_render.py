@@ -45,8 +45,8 @@ from storyflow.planning.nodes import Plan
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, LATENTS, Artifact
 from storyflow.store.clip import ClipWriter, read_clip
-from storyflow.store.folder import Store
 from storyflow.store.hashing import digest_of, frame_hashes
+from storyflow.store.store import Store
 from storyflow.store.tensors import load_tensor
 
 FILM = (Shot("1A", ("a", "b", "c")), Shot("1B", ("x",), follows="1A"), Shot("2A", ("q", "r")))

@@ -27,7 +27,7 @@ from storyflow.pipeline import load_profile
 from storyflow.planning.sources import key_of
 from storyflow.renderer import EVERY_MODE
 from storyflow.run import Run
-from storyflow.store.folder import Store
+from storyflow.store.store import Store
 
 MODES = """\
 film: Modes
