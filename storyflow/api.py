@@ -149,10 +149,7 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     the limits allow; everything later is in the run's result.
     """
     what = order(film, **options)
-    made = prepare(what)
-    known_shots(what, made.plan)
-    notices = refuse_unsupported(made)
-    made = _estimated(what, made)
+    made, notices = accept(what)
     tally = _Tally(what, made)
 
     async def work(emit: Emit) -> Result:
@@ -321,12 +318,22 @@ def save_lock(what: Order, lock: Lock) -> None:
     write_lock(what.lock_file, lock)
 
 
-def known_shots(what: Order, planned: Plan) -> None:
-    """Raise InputError where the order asks for a shot that the plan hasn't."""
+def _known_shots(what: Order, planned: Plan) -> None:
     ids = [entry.shot for entry in planned.cut]
     for shot in sorted(what.shots or ()):
         if shot not in ids:
             raise InputError(f"the film has no shot {shot!r}", cure=did_you_mean(shot, ids))
+
+
+def accept(what: Order) -> tuple[Production, tuple[str, ...]]:
+    """Plan an order as a render does, with lines about what it leaves out.
+
+    Raises InputError for what can't be rendered at all, BudgetError for what may not.
+    """
+    made = prepare(what)
+    _known_shots(what, made.plan)
+    notices = refuse_unsupported(made)
+    return _estimated(what, made), notices
 
 
 def _estimated(what: Order, made: Production) -> Production:

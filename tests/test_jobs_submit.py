@@ -14,7 +14,7 @@ from media_files import picture_file
 import storyflow
 from storyflow import jobs
 from storyflow.cluster import Cluster
-from storyflow.errors import FarmError, InputError, StoryboardError
+from storyflow.errors import BudgetError, FarmError, InputError, StoryboardError
 from storyflow.jobs import follow
 from storyflow.jobs.server import ServerJob
 from storyflow.jobs.ticket import read_ticket
@@ -224,6 +224,18 @@ def test_a_film_that_can_not_be_planned_is_refused_here(
     studio.write(TINY)
     with pytest.raises(InputError, match="no shot 'Z'"):
         submit(studio, shots=["Z"])
+    assert not cluster.jobs
+
+
+def test_a_film_that_would_take_too_much_is_refused_here(
+    studio: Studio, cluster: FakeServer
+) -> None:
+    priced = Cluster(price=3600.0)
+    studio.render(address=None, cluster=Cluster(address="in-process"), settings=(*SMALL,
+                  "slate.delay=0.2"))  # fmt: skip
+    studio.edit("do: a}", "do: b}")
+    with pytest.raises(BudgetError, match="limit"):
+        submit(studio, cluster=priced, max_cost=0.0)
     assert not cluster.jobs
 
 

@@ -13,6 +13,10 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    MaxCost,
+    MaxGpuHours,
+    MaxGpus,
+    OneClass,
     Out,
     Pipeline,
     Settings,
@@ -59,18 +63,10 @@ def submit(
         int, typer.Option("--grace", min=0, help="Seconds that a cancelled job has to end.")
     ] = 30,
     wait: Annotated[bool, typer.Option("--wait", help="Print its log and end as it does.")] = False,
-    max_gpu_hours: Annotated[
-        float | None, typer.Option("--max-gpu-hours", help="Refuse and stop beyond this.")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", help="Likewise, in the cluster file's money.")
-    ] = None,
-    max_gpus: Annotated[
-        int | None, typer.Option("--max-gpus", help="GPUs to hold at the same time.")
-    ] = None,
-    one_class: Annotated[
-        bool, typer.Option("--one-class", help="Hold the run to one numerics class.")
-    ] = False,
+    max_gpu_hours: MaxGpuHours = None,
+    max_cost: MaxCost = None,
+    max_gpus: MaxGpus = None,
+    one_class: OneClass = False,
 ) -> None:
     """Render a storyboard as a job on a cluster; the same film is one job, however often."""
     from storyflow import jobs

@@ -18,7 +18,7 @@ from typing import Unpack
 from storyflow import api
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, InputError
-from storyflow.film import Order, Production, prepare, refuse_unsupported
+from storyflow.film import Order, Production
 from storyflow.jobs import references
 from storyflow.jobs.find import job_address
 from storyflow.jobs.follow import until_ended
@@ -60,14 +60,13 @@ def submit(
     another plan, `replace_running` stops that first. A cancelled job has `grace` seconds to end.
 
     Raises InputError for a film that can't be planned or one that runs with another plan,
-    StoreError for a store that can't be written, FarmError when the cluster can't be had.
+    BudgetError for one that is estimated to take more than it may, StoreError for a store that
+    can't be written, FarmError when the cluster can't be had.
     """
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in ("address", "cluster", "workers")}
     what = api.order(film, cluster=cluster, **planning)  # type: ignore[arg-type]
-    made = prepare(what)
-    api.known_shots(what, made.plan)
-    refuse_unsupported(made)
+    made, _ = api.accept(what)
     called = film_name(what.film, name)
     plan = plan_id(made.plan, what.profile.deliver, what.shots)
     file = what.film.origin.file
