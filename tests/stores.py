@@ -9,15 +9,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import boto3
-import s3fs
-from s3_server import ENVIRONMENT, S3Server, s3_server
+from typing import TYPE_CHECKING
 
 from storyflow.store.artifacts import Artifact
 from storyflow.store.place import CacheLimit
 from storyflow.store.roots import Root
 from storyflow.store.store import Store
+
+if TYPE_CHECKING:
+    from s3_server import S3Server
 
 BUCKET = "films"
 
@@ -65,6 +65,10 @@ def root(film: str, *names: str, **fields: object) -> Root:
 @contextmanager
 def s3() -> Iterator[S3Server]:
     """A server with a bucket, and the environment that leads every client of this process to it."""
+    import boto3
+    import s3fs
+    from s3_server import ENVIRONMENT, s3_server
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     before = dict(os.environ)
     with s3_server() as server:

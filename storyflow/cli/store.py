@@ -129,7 +129,8 @@ def _print_inventory(found: Inventory) -> None:
         for count, name in (
             (found.segments, "segment"),
             (found.prompts, "prompt"),
-            (found.media, "source"),
+            (found.sources, "source"),
+            (found.jobs, "job record"),
         )
         if count
     )

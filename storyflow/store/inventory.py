@@ -35,14 +35,19 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Inventory:
-    """A store in numbers; sizes in bytes, content that is shared counts once."""
+    """A store in numbers; sizes in bytes, content that is shared counts once.
+
+    `sources` are an author's pictures and clips, as they are and as they were read; `jobs` what was
+    submitted to a cluster and what came of it.
+    """
 
     store: str
     runs: tuple[RunRow, ...]
     artifacts: int
     segments: int
     prompts: int
-    media: int
+    sources: int
+    jobs: int
     size: int
     loose_artifacts: int
     loose_size: int
@@ -72,7 +77,8 @@ def take_stock(store: Store) -> Inventory:
         artifacts=len(artifacts),
         segments=kinds.count("segment"),
         prompts=kinds.count("prompt"),
-        media=kinds.count("media"),
+        sources=kinds.count("media") + kinds.count("file"),
+        jobs=kinds.count("job") + kinds.count("film"),
         size=sum(contents.values()),
         loose_artifacts=len(loose),
         loose_size=sum(size for h, size in _contents(loose).items() if h not in users),

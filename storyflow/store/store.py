@@ -336,7 +336,7 @@ class Store:
             self._known.pop(artifact.key, None)
             end = f".{artifact.key}"
             self.place.delete([n for n in self.place.names("recipes/") if n.endswith(end)])
-            self._index = {entry for entry in self._index if entry[1] != artifact.key}
+            self._index = {entry for entry in tuple(self._index) if entry[1] != artifact.key}
         self.place.set_aside(name)
 
 
