@@ -22,11 +22,16 @@ from films import Studio
 
 import storyflow
 from storyflow.errors import FarmError
-from storyflow.events import Event, SegmentDone
+from storyflow.events import Event, SegmentDone, WorkerLost
 from storyflow.farm.address import open_farm
+from storyflow.farm.borders import Started
+from storyflow.farm.jobs import Role, WorkerConfig
+from storyflow.farm.local import LocalPool
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
 from storyflow.farm.oneclass import OneClass, variant
 from storyflow.farm.render import FarmReport, render_plan
+from storyflow.farm.retries import Caps
+from storyflow.farm.workers import Worker, make_worker
 from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
 from storyflow.planning.nodes import Plan
@@ -203,3 +208,62 @@ def test_a_film_is_held_from_the_command_down(tmp_path: Path) -> None:
     again = studio.render(one_class=True)
     assert again.names == () and again.sha256 == first.sha256
     assert storyflow.diff(studio.file, **studio.options, one_class=True).render == ()
+
+
+class TwoMachines:
+    """A farm of two machines with different chips, each with one worker in this process."""
+
+    def __init__(self, root: Path, chips: tuple[str, str]) -> None:
+        self.caps, self.price = Caps(), None
+        self._root, self._chips = root, chips
+
+    def pool(self, role: Role, notify: Callable[[str], None]) -> _Machines:
+        def make(name: str) -> Worker:
+            chip = self._chips[int(name[-1]) - 1]
+            config = WorkerConfig(slate_profile(), str(self._root), kind=on(chip))
+            return make_worker(role, config, name, own_process=False)
+
+        return _Machines(make)
+
+    async def close(self) -> None: ...
+
+
+class _Machines:
+    """Two pools of one worker each, seen as one; the first machine is ready first."""
+
+    def __init__(self, make: Callable[[str], Worker]) -> None:
+        self._pools = {name: LocalPool(make) for name in ("worker-1", "worker-2")}
+        self._first = asyncio.Event()
+
+    async def workers(self) -> tuple[str, ...]:
+        return tuple(self._pools)
+
+    async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
+        if worker == "worker-2":
+            await self._first.wait()
+        started = await self._pools[worker].start(worker, avoid)
+        self._first.set()
+        return started
+
+    def __getattr__(self, verb: str) -> Callable[..., object]:
+        return lambda worker, *rest: getattr(self._pools[worker], verb)(worker, *rest)
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+
+
+def test_on_a_mixed_cluster_only_the_class_that_began_goes_on(tmp_path: Path) -> None:
+    events: list[Event] = []
+    store, kind = Store(tmp_path), on("h100")(slate_profile(), 1)
+    one_class = hold_to_one_class(PLAN, kind, store)
+
+    async def run() -> FarmReport:
+        farm = TwoMachines(tmp_path, ("h100", "h200"))
+        return await render_plan(PLAN, kind, store, farm, events.append, one_class=one_class)
+
+    report = asyncio.run(run())
+    assert {artifact.numerics for artifact in report.artifacts.values()} == {"h100"}
+    assert report.failures == ()
+    lost = [event for event in events if isinstance(event, WorkerLost)]
+    assert all("held to 'h100'" in event.cause for event in lost if event.worker == "worker-2")
