@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         release,
         render,
         replay,
+        retry,
         schema,
         show,
         start,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
-    "replay schema show start write_ids",
+    "replay retry schema show start write_ids",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
     "UnsupportedError",
@@ -106,6 +107,7 @@ __all__ = [
     "release",
     "render",
     "replay",
+    "retry",
     "schema",
     "show",
     "start",

@@ -22,6 +22,7 @@ from storyflow.beforehand import diff_of, estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.documents import did_you_mean
+from storyflow.draining import Draining
 from storyflow.errors import (
     InputError,
     Problem,
@@ -41,6 +42,7 @@ from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import Quote, quote_of
 from storyflow.planning.nodes import Plan
 from storyflow.planning.pinning import branch_point, held_take
+from storyflow.poison import FAILED, Failed, Poison
 from storyflow.record import read_record
 from storyflow.replaying import Replay, replay_artifact
 from storyflow.run import Run
@@ -151,6 +153,7 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     what = order(film, **options)
     made, notices = accept(what)
     tally = _Tally(what, made)
+    draining = Draining()
 
     async def work(emit: Emit) -> Result:
         def told(event: Event) -> None:
@@ -159,9 +162,9 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
 
         for line in notices:
             emit(Notice(line))
-        return await render_film(what, made, told)
+        return await render_film(what, made, told, draining)
 
-    return Run(work, tally.ending)
+    return Run(work, tally.ending, draining)
 
 
 def render(film: Storyboard, **options: Unpack[Options]) -> Result:
@@ -170,6 +173,17 @@ def render(film: Storyboard, **options: Unpack[Options]) -> Result:
     Raises InputError before anything is rendered, InfrastructureError when the machine fails.
     """
     return start(film, **options).result()
+
+
+def retry(film: Storyboard, **options: Unpack[Options]) -> tuple[Failed, ...]:
+    """Let the next render try again what failed for good, in the `shots` or in the whole film.
+
+    What will be tried again. Raises InputError, InfrastructureError.
+    """
+    what = order(film, **options)
+    if what.shots:
+        known_shots(what, prepare(what).plan)
+    return Poison(what.folder / FAILED).forget(what.shots)
 
 
 def cut(film: Storyboard, **options: Unpack[Options]) -> Result:
@@ -394,6 +408,7 @@ __all__ = [
     "release",
     "render",
     "replay",
+    "retry",
     "schema",
     "show",
     "start",

@@ -47,6 +47,19 @@ class WorkersSection(Strict):
     accelerator: str | None = Field(
         default=None, description="Ray's accelerator type to place workers on, such as H100."
     )
+    weight: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1000.0,
+        description="What this run counts on a busy cluster, against others: a run of weight 2 "
+        "holds twice the workers of one of weight 1.",
+    )
+    idle: float = Field(
+        default=60.0,
+        gt=0.0,
+        le=86400.0,
+        description="Seconds without work after which a worker gives its GPU back.",
+    )
 
 
 class RetriesSection(Strict):
@@ -67,6 +80,19 @@ class RetriesSection(Strict):
         le=1000,
         description="Segments in which workers of one machine died, in a row, before no worker is "
         "placed there again, where another machine can hold one.",
+    )
+    stuck: float = Field(
+        default=20.0,
+        ge=2.0,
+        le=10000.0,
+        description="A segment is ended after so many times the usual time between two solver "
+        "steps without a sign of life (but not within a minute).",
+    )
+    silence: float = Field(
+        default=1800.0,
+        gt=0.0,
+        le=864000.0,
+        description="Seconds without a sign of life after which a segment is ended in any case.",
     )
 
 

@@ -72,7 +72,7 @@ class SegmentDone:
     """A segment is in the store.
 
     `frames` is the lossless clip of its new frames: its path, or its URL in a store that is no
-    folder.
+    folder. `worker` is who rendered it in `seconds`, empty where it was reused.
     """
 
     segment: str
@@ -81,6 +81,7 @@ class SegmentDone:
     reused: bool
     seconds: float
     frames: Path | str
+    worker: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from storyflow.cluster import Cluster
 from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
+from storyflow.draining import Draining
 from storyflow.errors import UnsupportedError
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
 from storyflow.farm.oneclass import OneClass
 from storyflow.farm.render import FarmReport, render_plan
+from storyflow.farm.terms import Terms
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
@@ -27,6 +29,7 @@ from storyflow.planning.estimate import predict
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
+from storyflow.poison import FAILED, Poison
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.rooting import root_of, rooted
@@ -89,11 +92,14 @@ def prepare(order: Order) -> Production:
     return Production(plan, lock, order.kind)
 
 
-async def render_film(order: Order, made: Production, emit: Emit) -> Result:
+async def render_film(
+    order: Order, made: Production, emit: Emit, draining: Draining | None = None
+) -> Result:
     """Render what the store lacks, cut the film, write its manifest.
 
-    Failed shots end in a partial film. Raises InfrastructureError when the machine fails; what
-    was finished until then is in the store.
+    Failed shots end in a partial film. Raises InfrastructureError when the machine fails,
+    BudgetError when a limit is reached, Cancelled when `draining` was wished; what was finished
+    until then is in the store.
     """
     plan, kind = made.plan, made.kind
     with claimed(order.folder), recording(order.folder, plan, made.estimate, emit) as (noted, emit):
@@ -107,10 +113,11 @@ async def render_film(order: Order, made: Production, emit: Emit) -> Result:
             one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
             _announce(made, store, only, one_class, emit)
             async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
+                terms = Terms(order.budget, Poison(order.folder / FAILED), draining or Draining())
                 report = await render_plan(
-                    plan, kind, store, farm, emit, only=only, one_class=one_class
+                    plan, kind, store, farm, emit, only=only, one_class=one_class, terms=terms
                 )
-            noted.spent(report.spent, order.cluster.workers.gpus or 1.0)
+            noted.spent(report.spent, report.gpus)
             artifacts = await asyncio.to_thread(
                 look_up, plan, kind, store, report.artifacts, one_class
             )

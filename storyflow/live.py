@@ -78,13 +78,10 @@ class _View:
             case WorkerLost(worker=worker, segment=segment, cause=cause):
                 held = f" while rendering {segment}" if segment else ""
                 return f"[yellow]{worker} lost{held}: {escape(cause)}[/]"
-            case SegmentStarted(segment=name, key=key, worker=worker, attempt=attempt):
-                again = f", attempt {attempt}" if attempt > 1 else ""
-                return f"render {name} (key {key[:8]}…) on {worker}{again}"
             case SegmentDone(segment=name, key=key, reused=True):
                 return f"[green]reuse[/]  {name} (key {key[:8]}…)"
-            case SegmentDone(segment=name, seconds=seconds):
-                return f"[green]done[/]   {name} {seconds:.1f} s"
+            case SegmentDone(segment=name, worker=worker, seconds=seconds):
+                return f"[green]render[/] {name} on {worker} … {_took(seconds)}"
             case ShotFailed(segment=name, error=error, missing=missing):
                 lost = f"; missing from the film: {', '.join(missing)}" if missing else ""
                 return f"[red]failed[/] {name}: {escape(error)}{lost}"
@@ -132,6 +129,10 @@ class _View:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _span(seconds: float) -> str:

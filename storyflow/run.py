@@ -16,6 +16,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+from storyflow.draining import Draining
 from storyflow.errors import Cancelled
 from storyflow.events import Event, Finished, Result, Step
 
@@ -56,11 +57,15 @@ class Events:
 
 
 class Run:
-    """A film that is being rendered. Made by `storyflow.start`."""
+    """A film that is being rendered. Made by `storyflow.start`.
 
-    def __init__(self, work: Work, ending: Ending) -> None:
+    `draining` is the wish that `drain` tells the work.
+    """
+
+    def __init__(self, work: Work, ending: Ending, draining: Draining | None = None) -> None:
         self._work = work
         self._end = ending
+        self._draining = draining or Draining()
         self._hub = _Hub()
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -74,6 +79,13 @@ class Run:
     def events(self) -> Events:
         """All events, from the first to `Finished`; sync and async iterable."""
         return Events(self._hub)
+
+    def drain(self) -> None:
+        """Finish and store the segments that are being rendered, begin no other, and end.
+
+        A run that has rendered everything goes on to the film. Harmless when already finished.
+        """
+        self._draining.wish()
 
     def cancel(self) -> None:
         """Stop now; finished segments stay in the store. Harmless when already finished."""

@@ -13,6 +13,7 @@ from storyflow.cluster import Cluster
 from storyflow.events import Event
 from storyflow.farm.address import open_farm
 from storyflow.farm.render import FarmReport, render_plan
+from storyflow.farm.terms import Terms
 from storyflow.pipeline import Profile
 from storyflow.planning.keys import segment_recipe
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment, SegmentInputs, Span
@@ -197,6 +198,7 @@ async def render(
     only: frozenset[str] | None = None,
     events: list[Event] | None = None,
     poll: float = 0.5,
+    terms: Terms | None = None,
 ) -> Rendering:
     """Render on the farm that `where` names; in-process unless told otherwise."""
     profile = profile or slate_profile()
@@ -204,7 +206,8 @@ async def render(
     events = [] if events is None else events
     opened = Store(store)
     async with open_farm(profile, where or cluster(), opened, title="test", kind=make) as farm:
+        terms = terms or Terms(poll=poll)
         report = await render_plan(
-            plan, make(profile, 1), opened, farm, events.append, only=only, poll=poll
+            plan, make(profile, 1), opened, farm, events.append, only=only, terms=terms
         )
     return Rendering(report, events)

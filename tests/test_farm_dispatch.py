@@ -342,7 +342,7 @@ def test_cancelling_kills_the_busy_workers_at_once() -> None:
             film.add([Task("a"), Task("b")])
             running = asyncio.ensure_future(film.done())
             await asyncio.sleep(3)
-            assert dispatcher.busy() == (("w0", 0, "a"), ("w1", 0, "b"))
+            assert dispatcher.busy() == (("w0", 0, 1, "a"), ("w1", 0, 1, "b"))
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running

@@ -97,6 +97,34 @@ def cut(
     follow(run)
 
 
+@app.command()
+def retry(
+    file: StoryboardFile,
+    shots: Annotated[
+        list[str] | None, typer.Argument(metavar="[SHOT]...", help="Only these shots.")
+    ] = None,
+    pipeline: Pipeline = "toybox",
+    out: Out = None,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+) -> None:
+    """Let the next render try again what failed for good; without this it is left out."""
+    import storyflow
+
+    again = storyflow.retry(
+        file,
+        pipeline=pipeline,
+        out=out,
+        cluster=cluster,
+        settings=settings or (),
+        shots=shots or None,
+    )
+    for failed in again:
+        print(f"{failed.name} (key {failed.key[:8]}…): {failed.error}")
+    count = f"{len(again)} segment{'' if len(again) == 1 else 's'}"
+    print(f"{count} will be tried again by the next render" if again else "nothing had failed")
+
+
 def follow(run: Run) -> NoReturn:
     """Watch a run to its end and leave with its exit code."""
     _, code = watched(run)
@@ -104,7 +132,10 @@ def follow(run: Run) -> NoReturn:
 
 
 def watched(run: Run) -> tuple[Result, int]:
-    """Watch a run to its end: its result and the exit code. Signals stop it."""
+    """Watch a run to its end: its result and the exit code.
+
+    The first signal lets it finish what is being rendered, the second stops it.
+    """
     from rich.console import Console
 
     from storyflow.errors import StoryflowError
@@ -116,10 +147,14 @@ def watched(run: Run) -> tuple[Result, int]:
 
     def stop(number: int, _: FrameType | None) -> None:
         code.append(128 + number)
-        run.cancel()
+        if len(code) > 1:
+            run.cancel()
+        else:
+            run.drain()
+            console.print("[yellow]stopping when what is being rendered is stored[/]")
 
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     console = Console()
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         watch(run.events(), console)
         result = run.result()

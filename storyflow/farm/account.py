@@ -15,6 +15,10 @@ class Wait(Exception):
     """Not now: what is under way may leave enough when it ends, or teach how long things take."""
 
 
+class Short(Wait):
+    """Nothing more can be paid for until what is under way turns out cheaper than was thought."""
+
+
 @dataclass
 class Pace:
     """How long work takes, learned from what was done: the mean of seconds per unit."""
@@ -58,8 +62,13 @@ class Account:
             self.limit(self.used + self._reserved + (seconds or 0.0))
         except BudgetError:
             if self._open:
-                raise Wait from None
+                raise Short from None
             raise
+
+    def afford_worker(self) -> None:
+        """Ask before a worker is started. The second one comes when it is known what work takes:
+        before, it would only wait."""
+        self.afford(self.loading.expect(1.0) if self.working.units else None)
 
     def begin(self, seconds: float | None) -> None:
         """Set aside what was afforded."""

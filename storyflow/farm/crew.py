@@ -65,6 +65,11 @@ class Crew(Generic[Job, Output]):
         while self._over() and self.roster.count("idle"):
             self._release(self.roster.first("idle"))
 
+    def rest(self) -> None:
+        """Let all idle workers go now."""
+        for worker in self.roster.all("idle"):
+            self._release(worker)
+
     @property
     def hopeless(self) -> bool:
         """Whether there is no worker and never will be one."""
@@ -85,7 +90,9 @@ class Crew(Generic[Job, Output]):
             worker = self.roster.first("cold")
             worker.film = film
             self._move(worker, "starting")
-            self._background.start(self._start(worker))
+            expected = self._account(film).loading.expect(1.0)
+            self._account(film).begin(expected)
+            self._background.start(self._start(worker, expected))
             number -= 1
 
     def begin(self, worker: Worker, node: Node) -> None:
@@ -162,10 +169,8 @@ class Crew(Generic[Job, Output]):
             self.roster.add(name)
         self._changed()
 
-    async def _start(self, worker: Worker) -> None:
+    async def _start(self, worker: Worker, expected: float | None) -> None:
         account, life, began = self._account(worker.film), worker.life, self._now()
-        expected = account.loading.expect(1.0)
-        account.begin(expected)
         try:
             started = await self._pool.start(worker.name, self._avoid)
         except Exception as error:

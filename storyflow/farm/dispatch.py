@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Generic, cast
 
 from storyflow.errors import BudgetError, StoreError
-from storyflow.farm.account import Account, Limit, Wait
+from storyflow.farm.account import Account, Limit, Short, Wait
 from storyflow.farm.background import Background
 from storyflow.farm.borders import Job, OtherOutput, Output, Pool, TaskRetried, TaskStarted
 from storyflow.farm.crew import Crew
@@ -120,10 +120,10 @@ class Dispatcher(Generic[Job, Output]):
         self._crew.limit(workers)
         self._pump()
 
-    def busy(self) -> tuple[tuple[str, int, str], ...]:
-        """The working workers, each with its film's number and its task."""
-        working = self._crew.roster.all("busy")
-        return tuple((w.name, w.doing.film, w.doing.task.id) for w in working if w.doing)
+    def busy(self) -> tuple[tuple[str, int, int, str], ...]:
+        """The working workers, each with its film's number, its attempt and its task."""
+        working = ((w.name, w.doing) for w in self._crew.roster.all("busy"))
+        return tuple((name, n.film, n.attempts, n.task.id) for name, n in working if n)
 
     def wanted(self) -> int:
         """Workers that have something to do, or would have if they were there."""
@@ -147,13 +147,22 @@ class Dispatcher(Generic[Job, Output]):
         if not self._open:
             return
         while (found := self._queue.pick(self._crew.roster, self._afford)) is not None:
-            node, worker = found
-            node.state = "running"
-            self._crew.begin(worker, node)
-            worker.working = self._background.start(self._do(worker, node))
+            self._begin(*found)
         self._crew.want(self._queue.waiting, self._payer)
         for share in tuple(self._shares.values()):
             self._conclude(share)
+
+    def _begin(self, node: Node, worker: Worker) -> None:
+        share = self._shares[node.film]
+        units = node.task.weight
+        expected = share.account.working.expect(units)
+        share.account.begin(expected)
+        share.underway += 1
+        self._queue.began(node.film, units if expected is None else expected)
+        node.state = "running"
+        node.attempts += 1
+        self._crew.begin(worker, node)
+        self._background.start(self._do(worker, node, expected))
 
     def _find(self, share: Share[Job, Output], node: Node) -> None:
         self._background.start(self._resolve(share, node))
@@ -177,6 +186,10 @@ class Dispatcher(Generic[Job, Output]):
             raise Wait
         try:
             share.account.afford(share.account.working.expect(node.task.weight))
+        except Short:
+            if len(self._shares) == 1:
+                self._crew.rest()  # waiting costs, too
+            raise
         except BudgetError as error:
             share.abort(error)
             raise Wait from None
@@ -188,7 +201,7 @@ class Dispatcher(Generic[Job, Output]):
             if share.draining:
                 continue
             try:
-                share.account.afford(share.account.loading.expect(1.0))
+                share.account.afford_worker()
                 return film
             except Wait:
                 continue
@@ -210,15 +223,10 @@ class Dispatcher(Generic[Job, Output]):
         del self._shares[share.film]
         share.conclude()
 
-    async def _do(self, worker: Worker, node: Node) -> None:
+    async def _do(self, worker: Worker, node: Node, expected: float | None) -> None:
         share, life = self._shares[node.film], worker.life
         account, units = share.account, node.task.weight
-        node.attempts += 1
-        share.underway += 1
-        expected = account.working.expect(units)
-        account.begin(expected)
-        thought = units if expected is None else expected
-        self._queue.began(node.film, thought)
+        worker.working = asyncio.current_task()
         share.watch(TaskStarted(node.task.id, worker.name, node.attempts))
         began = self._now()
         error: Exception | None = None
@@ -231,10 +239,11 @@ class Dispatcher(Generic[Job, Output]):
             if worker.stuck is None:
                 raise
             error = worker.stuck
-        worker.stuck = worker.working = None
+        if worker.working is asyncio.current_task():
+            worker.stuck = worker.working = None
         seconds = self._now() - began
         account.end(expected, seconds)
-        self._queue.ended(node.film, seconds - thought)
+        self._queue.ended(node.film, seconds - (units if expected is None else expected))
         if error is not None:
             await self._trouble(share, worker, life, node, error)
         else:

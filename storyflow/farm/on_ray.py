@@ -1,4 +1,5 @@
-"""The farm on Ray: one actor per worker. The only module that imports ray.
+"""The farm on Ray: one actor per worker. Ray is imported here and in the modules named ray_*, when
+it is first needed; `ray.remote` stands here alone.
 
 Ray starts processes and carries calls; what is tried again, and where, is the dispatcher's. So
 actors are made without restarts and without retries, and their exceptions become ours: a lost actor
@@ -9,43 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import secrets
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from storyflow.cluster import Cluster, WorkersSection
+from storyflow.cluster import Cluster
 from storyflow.errors import FarmError, StoreError
 from storyflow.farm.borders import Started
 from storyflow.farm.capacity import Machine, capacity, describe, need_of
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
-from storyflow.farm.pools import Notify, caps_of, lost, worker_price
-from storyflow.farm.retries import WorkerDied
+from storyflow.farm.pools import Notify, caps_of, lost, patience_of, worker_price
+from storyflow.farm.ray_connection import CONNECTION, LOCAL_ENVIRONMENT
+from storyflow.farm.ray_errors import translated
+from storyflow.farm.shares import Demand, Shares
 from storyflow.farm.workers import Worker, make_worker
 from storyflow.store.nonce import new_nonce
 from storyflow.store.store import Store
 
 T = TypeVar("T")
 
-LOCAL_ENVIRONMENT = {
-    # Without it Ray replaces 127.0.0.1 by the machine's outward address.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # A worker that holds no GPU sees none.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-}
-"""What Ray must find in the environment when it is first imported, for a Ray of our own."""
-
-OBJECT_STORE_BYTES = 128 << 20
-"""Frames never pass through Ray's object store, so it is small."""
-
 NODE_LABEL = "ray.io/node-id"
 """The label by which Ray knows every node."""
+
+SHARES_NAME = "storyflow-shares-1"
+"""The actor through which runs share a cluster; the number changes when they no longer agree."""
 
 WAIT_SECONDS = 20.0
 """After so long without a place on the cluster, waiting is said aloud; then after twice as long."""
@@ -66,7 +57,8 @@ class RayFarm:
         self.config = replace(config, nonce=self.nonce)
         self.cluster = cluster
         self.title = title or "film"
-        self.caps = caps_of(cluster)
+        self.caps, self.patience = caps_of(cluster), patience_of(cluster)
+        self.idle = cluster.workers.idle
         self.price = worker_price(cluster)
         self._connected = False
         self._connecting = asyncio.Lock()
@@ -80,7 +72,7 @@ class RayFarm:
         async with self._connecting:
             if not self._connected:
                 workers = self.cluster.workers
-                await _in_thread(_CONNECTION.open, self.cluster.address, workers)
+                await _in_thread(CONNECTION.open, self.cluster.address, workers)
                 self._connected = True
 
     async def leave_nonce(self) -> None:
@@ -95,7 +87,7 @@ class RayFarm:
             await _in_thread(self.nonce.remove, Store(self.config.store, self.config.cache))
         if self._connected:
             self._connected = False
-            await _in_thread(_CONNECTION.close)
+            await _in_thread(CONNECTION.close)
 
 
 class RayPool:
@@ -108,6 +100,14 @@ class RayPool:
         self._actors: dict[str, Any] = {}
         self._idle: set[str] = set()
         self._need = need_of(farm.cluster.workers, (), wants_gpu=False)
+        self._name = f"{farm.title}/{role}-{secrets.token_hex(4)}"
+        self._fitting = 0
+        self._shares: Any = None
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that one worker holds, or 1 for none."""
+        return self._need.gpus or 1.0
 
     async def workers(self) -> tuple[str, ...]:
         """As many as the cluster file wants and the cluster holds; one for prompts.
@@ -118,7 +118,7 @@ class RayPool:
         machines = await _in_thread(_machines)
         wants_gpu = self._farm.config.model_kind().wants_gpu
         self._need = need_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
-        fitting = self._check(machines)
+        fitting = self._fitting = self._check(machines)
         wanted = self._farm.cluster.workers.count or fitting
         if self._role == "prompt":
             return ("encoder-1",)
@@ -150,7 +150,7 @@ class RayPool:
             options["accelerator_type"] = self._need.accelerator
         if avoid and capacity(await _in_thread(_machines, avoid), self._need):
             options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
-        with _translated(worker):
+        with translated(worker):
             actor = ray.remote(**options)(_Actor).remote(self._role, config, worker)
             self._actors[worker] = actor
             node = await self._placed(worker, actor)
@@ -163,7 +163,7 @@ class RayPool:
         """Run the job in the worker's actor; it carries the job's name in Ray's own tools."""
         self._idle.discard(worker)
         call = self._actors[worker].run.options(name=f"{self._farm.title}/{job.name}")
-        with _translated(worker):
+        with translated(worker):
             rendered = cast(Rendered, await _call(worker, call.remote(job, attempt)))
         self._idle.add(worker)
         return rendered
@@ -190,6 +190,20 @@ class RayPool:
             # Whatever happened to it, the call that renders will tell.
             return None
 
+    async def allowance(self, wanted: int) -> int | None:
+        """The run's share of a Ray that others use, too."""
+        if not self._fitting or not CONNECTION.shared:
+            return None
+        demand = Demand(self._farm.cluster.workers.weight, wanted, self._fitting)
+        try:
+            if self._shares is None:
+                self._shares = await _in_thread(_open_shares)
+            return cast("int | None", await _wrap(self._shares.ask.remote(self._name, demand)))
+        except Exception:
+            # Its node may be gone; the next one asked makes it anew.
+            self._shares = None
+            return None
+
     async def release(self, worker: str) -> None:
         """Let the actor unload its model, then end it."""
         await self._say_goodbye((worker,))
@@ -206,6 +220,10 @@ class RayPool:
         await self._say_goodbye(tuple(self._idle))
         for worker in tuple(self._actors):
             await self.kill(worker)
+        if self._shares is not None:
+            with contextlib.suppress(Exception):
+                if await _wrap(self._shares.leave.remote(self._name)):
+                    await _in_thread(_kill, self._shares)
 
     async def _say_goodbye(self, workers: tuple[str, ...]) -> None:
         idle = [self._actors[worker] for worker in workers if worker in self._actors]
@@ -281,70 +299,32 @@ class _Actor:
             self._worker.close()
 
 
-class _Connection:
-    """This process's one connection to Ray, shared by all its farms."""
+class _SharesActor:
+    """Keeps the shares of all runs on a cluster, in a process of its own that holds nothing."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._ours = False
+        self._shares = Shares()
 
-    def open(self, address: str, workers: WorkersSection) -> None:
-        with self._lock:
-            if address == "local":
-                for name, value in LOCAL_ENVIRONMENT.items():
-                    os.environ.setdefault(name, value)
-            import ray
+    def ask(self, run: str, demand: Demand) -> int | None:
+        return self._shares.ask(run, demand, time.monotonic())
 
-            if not ray.is_initialized():
-                _init(address, workers)
-                self._ours = True
-                _print_nothing(True)
-            self._users += 1
-
-    def close(self) -> None:
-        import ray
-
-        with self._lock:
-            self._users -= 1
-            if self._users == 0 and self._ours:
-                self._ours = False
-                ray.shutdown()
-                _print_nothing(False)
+    def leave(self, run: str) -> bool:
+        return self._shares.leave(run)
 
 
-_CONNECTION = _Connection()
-
-
-def _init(address: str, workers: WorkersSection) -> None:
+def _open_shares() -> Any:
+    """The actor that all runs on this Ray ask; made by the first, and ended by the last."""
     import ray
 
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        options |= {
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
-        }
-        asked = workers.threads * max(workers.count, 1)
-        if asked > (os.cpu_count() or 1):
-            # More threads than cores are slow but right, if that is what was asked for.
-            options["num_cpus"] = asked
-    try:
-        ray.init(address, **options)
-    except Exception as error:
-        raise FarmError(
-            f"can't reach Ray at {address!r}: {_brief(error)}",
-            cure="check that it runs and the address is right, or use the address local",
-        ) from error
-
-
-def _print_nothing(quiet: bool) -> None:
-    """Ray prints every lost worker on stdout, `log_to_driver` or not; runs tell of it by events."""
-    import ray._private.worker as driver
-
-    if hasattr(driver, "_worker_logs_enabled"):
-        driver._worker_logs_enabled = not quiet
+    options = {
+        "name": SHARES_NAME,
+        "namespace": "storyflow",
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+    }
+    return ray.remote(**options)(_SharesActor).remote()
 
 
 def _machines(avoid: frozenset[str] = frozenset()) -> list[Machine]:
@@ -378,58 +358,13 @@ async def _wrap(reference: Any) -> Any:
 
 async def _call(worker: str, reference: Any) -> Any:
     """A call's answer, with Ray's exceptions made ours."""
-    with _translated(worker):
+    with translated(worker):
         return await reference
-
-
-@contextlib.contextmanager
-def _translated(worker: str) -> Iterator[None]:
-    import ray.exceptions as failures
-
-    lost = (
-        failures.RayActorError,
-        failures.NodeDiedError,
-        failures.WorkerCrashedError,
-        failures.OutOfMemoryError,
-        failures.ObjectLostError,
-        failures.LocalRayletDiedError,
-    )
-    try:
-        yield
-    except failures.RayTaskError as error:
-        # The work's own exception, where it could be sent; else its text.
-        if isinstance(error.cause, Exception):
-            raise error.cause from None
-        raise RuntimeError(_brief(error)) from None
-    except lost as error:
-        if getattr(error, "actor_init_failed", False):
-            # Nothing of ours runs there before `setup`: the worker's Python lacks something.
-            raise FarmError(
-                f"{worker} can't be made: {_brief(error)}",
-                cure="install the same storyflow and model code on every machine of the cluster",
-            ) from None
-        raise WorkerDied(_why_lost(error)) from None
-    except failures.RayError as error:
-        raise FarmError(
-            f"Ray failed {worker} ({type(error).__name__}): {_brief(error)}",
-            cure="look at Ray's own logs, then run the same command again",
-        ) from error
-
-
-def _why_lost(error: BaseException) -> str:
-    detail = _brief(error)
-    if "connection error code 2" in detail:
-        return "its process ended without a word (killed, crashed or out of memory)"
-    return f"its process is gone: {detail}"
-
-
-def _brief(error: BaseException) -> str:
-    """One line of an error that Ray fills pages with."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"
 
 
 async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """Ray's own calls block; the event loop goes on."""
     return await asyncio.to_thread(work, *arguments)
+
+
+__all__ = ["LOCAL_ENVIRONMENT", "RayFarm", "RayPool"]

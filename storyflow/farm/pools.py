@@ -9,15 +9,27 @@ from storyflow.cluster import Cluster
 from storyflow.farm.borders import Pool
 from storyflow.farm.jobs import Job, Progress, Rendered, Role
 from storyflow.farm.retries import Caps, WorkerDied
+from storyflow.farm.watchdog import Patience
 
 Notify = Callable[[str], None]
 
 
 class WorkerPool(Pool[Job, Rendered], Protocol):
-    """Workers of one role, which can be asked how far they are."""
+    """Workers of one role, which can be asked how far they are.
+
+    `gpus` is what one worker costs: the accelerators that it holds, or 1 where it holds none.
+    """
+
+    @property
+    def gpus(self) -> float:
+        """Known once the pool was asked for its workers; 1 before."""
 
     def progress(self, worker: str) -> Awaitable[Progress | None]:
         """How far a worker's running job is; None where that isn't known."""
+
+    async def allowance(self, wanted: int) -> int | None:
+        """How many workers this run may hold, who could use so many, so that every run on the
+        cluster has its share; None is any number."""
 
 
 class Farm(Protocol):
@@ -26,6 +38,14 @@ class Farm(Protocol):
     @property
     def caps(self) -> Caps:
         """When to stop trying again."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long a worker may be silent."""
+
+    @property
+    def idle(self) -> float:
+        """Seconds without work after which a worker is let go."""
 
     @property
     def price(self) -> float | None:
@@ -50,6 +70,11 @@ def caps_of(cluster: Cluster) -> Caps:
         worker=cluster.retries.worker,
         machine=cluster.retries.machine,
     )
+
+
+def patience_of(cluster: Cluster) -> Patience:
+    """The cluster file's limits for silent workers."""
+    return Patience(times=cluster.retries.stuck, most=cluster.retries.silence)
 
 
 def worker_price(cluster: Cluster) -> float | None:

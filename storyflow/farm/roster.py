@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from storyflow.farm.graph import Node
 
@@ -30,7 +30,7 @@ class Worker:
     since: float = 0.0
     machine: str = ""
     film: int = 0
-    working: asyncio.Task[None] | None = None
+    working: asyncio.Task[Any] | None = None
     stuck: Exception | None = None
 
 

@@ -1,0 +1,95 @@
+"""This process's connection to Ray: its own, the one that runs, or one far away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from storyflow.cluster import WorkersSection
+from storyflow.errors import FarmError
+from storyflow.farm.ray_errors import brief
+
+LOCAL_ENVIRONMENT = {
+    # Without it Ray replaces 127.0.0.1 by the machine's outward address.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A worker that holds no GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+"""What Ray must find in the environment when it is first imported, for a Ray of our own."""
+
+OBJECT_STORE_BYTES = 128 << 20
+"""Frames never pass through Ray's object store, so it is small."""
+
+
+class Connection:
+    """This process's one connection to Ray, shared by all its farms.
+
+    `shared` says whether other runs may be on that Ray: it is not one of our own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._ours = False
+        self.shared = True
+
+    def open(self, address: str, workers: WorkersSection) -> None:
+        with self._lock:
+            if address == "local":
+                for name, value in LOCAL_ENVIRONMENT.items():
+                    os.environ.setdefault(name, value)
+            import ray
+
+            if not ray.is_initialized():
+                _init(address, workers)
+                self._ours = True
+                self.shared = address != "local"
+                _print_nothing(True)
+            self._users += 1
+
+    def close(self) -> None:
+        import ray
+
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._ours:
+                self._ours, self.shared = False, True
+                ray.shutdown()
+                _print_nothing(False)
+
+
+CONNECTION = Connection()
+
+
+def _init(address: str, workers: WorkersSection) -> None:
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        options |= {
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+        asked = workers.threads * max(workers.count, 1)
+        if asked > (os.cpu_count() or 1):
+            # More threads than cores are slow but right, if that is what was asked for.
+            options["num_cpus"] = asked
+    try:
+        ray.init(address, **options)
+    except Exception as error:
+        raise FarmError(
+            f"can't reach Ray at {address!r}: {brief(error)}",
+            cure="check that it runs and the address is right, or use the address local",
+        ) from error
+
+
+def _print_nothing(quiet: bool) -> None:
+    """Ray prints every lost worker on stdout, `log_to_driver` or not; runs tell of it by events."""
+    import ray._private.worker as driver
+
+    if hasattr(driver, "_worker_logs_enabled"):
+        driver._worker_logs_enabled = not quiet
