@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from storyflow.errors import Problem
@@ -149,7 +150,7 @@ class Plan:
     rate: Fraction = Fraction(24)
     notices: tuple[Problem, ...] = field(default=(), compare=False)
 
-    @property
+    @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """Every node once, parents before children within a shot, in storyboard order."""
         unique: dict[str, Segment] = {}
