@@ -4,7 +4,6 @@ nodes with room for one worker each."""
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import time
 from typing import Any
@@ -61,8 +60,12 @@ class Nodes:
     def _started(self) -> str:
         from ray.cluster_utils import Cluster
 
-        # Never announced to this machine's other users of Ray.
-        with mock.patch("ray._private.utils.write_ray_address"):
+        # Never announced to this machine's other users of Ray. Without dashboards: a raylet gives
+        # its agents 15 seconds to be ready, and on a busy machine only small ones are.
+        unannounced = mock.patch("ray._private.utils.write_ray_address")
+        error = ImportError("left out")
+        small = mock.patch("ray._private.utils.get_dashboard_dependency_error", return_value=error)
+        with unannounced, small:
             if self._cluster is None:
                 # Sockets have short paths.
                 self._folder = tempfile.TemporaryDirectory(prefix="kc")
@@ -125,20 +128,8 @@ class Nodes:
 
 
 def _node() -> dict[str, Any]:
-    """What all nodes have. A raylet waits 15 seconds for its agents to choose their ports, and
-    not at all for ports that were chosen for them: a busy machine takes longer."""
-    names = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
-    sockets = [socket.socket() for _ in names]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return {
-        "node_ip_address": "127.0.0.1",
-        "object_store_memory": _STORE_BYTES,
-        **{f"{name}_port": port for name, port in zip(names, ports, strict=True)},
-    }
+    """What all nodes have."""
+    return {"node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
 
 
 def _raylet(node: Any) -> int:
