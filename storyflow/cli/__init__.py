@@ -3,7 +3,7 @@
 `app` is the frame; every other module here adds the commands of one subject to it.
 """
 
-from storyflow.cli import jobs, plan, render, store, storyboards, takes
+from storyflow.cli import bench, jobs, plan, render, store, storyboards, takes
 from storyflow.cli.app import app, main
 
-__all__ = ["app", "jobs", "main", "plan", "render", "store", "storyboards", "takes"]
+__all__ = ["app", "bench", "jobs", "main", "plan", "render", "store", "storyboards", "takes"]

@@ -232,6 +232,17 @@ def _idle(scenario: Scenario, stints: list[_Stint]) -> float:
     return 1 - busy / (gpus * tail) if tail else 0.0
 
 
+def _busy_until(scenario: Scenario, stints: list[_Stint], film: int) -> float:
+    """When a film no longer has a shot for every GPU that is its due."""
+    weights = sum(load.weight for load in scenario.films)
+    due = int(len(scenario.speeds) * scenario.films[film].weight / weights)
+    ends: dict[int, float] = {}
+    for stint in stints:
+        if stint.job is not None and stint.job[0] == film:
+            ends[stint.job[1]] = max(ends.get(stint.job[1], 0.0), stint.ended)
+    return sorted(ends.values())[-min(due + 1, len(ends))]
+
+
 def _films(scenario: Scenario, stints: list[_Stint], done: dict[int, float]) -> tuple[FilmRun, ...]:
     begun = {
         number: min(s.began for s in stints if s.job is not None and s.job[0] == number)
@@ -242,8 +253,8 @@ def _films(scenario: Scenario, stints: list[_Stint], done: dict[int, float]) -> 
         # All others that overlap with this film, while every one of them has work.
         rivals = [n for n in done if n != number and begun[n] < done[number]]
         rivals = [n for n in rivals if done[n] > begun[number]]
-        since = max([begun[number], *(begun[n] for n in rivals)])
-        until = min([done[number], *(done[n] for n in rivals)])
+        since = max([begun[number], *(begun[n] for n in rivals)]) + scenario.seconds
+        until = min(_busy_until(scenario, stints, n) for n in (number, *rivals))
         share = fair = None
         if rivals and until > since:
             had: Counter[int] = Counter()

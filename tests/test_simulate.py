@@ -1,0 +1,70 @@
+"""Farms that don't exist: how good the dispatcher is, against bounds that are stated."""
+
+from __future__ import annotations
+
+import pytest
+
+from storyflow.simulate.clock import run_virtual
+from storyflow.simulate.farm import FarmRun, simulate
+from storyflow.simulate.scenario import FilmLoad, Scenario, scenarios
+
+NAMES = [scenario.name for scenario in scenarios()]
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, FarmRun]:
+    return {scenario.name: simulate(scenario) for scenario in scenarios(1)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scenario_meets_its_bound(runs: dict[str, FarmRun], name: str) -> None:
+    run = runs[name]
+    assert run.meets and run.ratio >= 1.0, "no schedule is shorter than the lower bound"
+    assert run.idle < 0.03
+    assert run.dispatched >= run.scenario.segments
+
+
+def test_the_even_farm_is_within_three_percent_and_dispatches_fast(
+    runs: dict[str, FarmRun],
+) -> None:
+    run = runs["even"]
+    assert len(run.scenario.speeds) == 64 and run.scenario.segments == 3000
+    assert run.ratio < 1.03 and run.idle < 0.03
+    # About 300,000 on a quiet machine.
+    assert run.per_minute > 100_000
+
+
+def test_what_is_lost_is_what_died(runs: dict[str, FarmRun]) -> None:
+    loading = 64 * 45.0
+    assert runs["even"].lost_seconds == pytest.approx(loading)
+    assert runs["deaths"].lost_seconds > loading and runs["spot"].lost_seconds > loading
+
+
+def test_films_share_by_weight_and_none_waits_long(runs: dict[str, FarmRun]) -> None:
+    for film in runs["films"].films:
+        assert film.begun - film.arrived < 60
+        assert film.share is not None and film.fair is not None
+        assert abs(film.share - film.fair) < 0.03
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_bounds_hold_for_other_seeds(seed: int) -> None:
+    for scenario in scenarios(seed):
+        if scenario.name in ("even", "speeds", "spot"):
+            assert simulate(scenario).meets, scenario.name
+
+
+def test_the_same_seed_is_the_same_night() -> None:
+    tiny = Scenario("tiny", "", (FilmLoad(60),), (1.0, 0.5, 2.0), 2.0, fails=0.1, lasts=2000.0)
+    first, second = simulate(tiny), simulate(tiny)
+    assert (first.makespan, first.lost_seconds) == (second.makespan, second.lost_seconds)
+
+
+def test_a_simulation_that_hangs_says_so() -> None:
+    async def hang() -> None:
+        import asyncio
+
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RuntimeError, match="what is simulated hangs"):
+        run_virtual(hang())
