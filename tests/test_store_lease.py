@@ -212,7 +212,7 @@ def test_a_dead_holder_is_waited_for_once(place: Place, far: Callable[[str], Non
     abandon(take(place, QUICK))
     far("laptop")
     assert wait_until_free(place, "film", QUICK) == 2
-    assert leases._is_free(place, "film")
+    assert leases._is_released(place, "film", 1)
 
 
 def test_an_unreadable_lease_counts_as_held_until_it_expires(place: Place) -> None:

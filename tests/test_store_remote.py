@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fsspec
@@ -181,9 +183,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Careless(MemoryFileSystem):
-    """A backend that overwrites whatever it is told to create, as some servers do."""
+    """A backend that overwrites whatever it is told to create, as some servers do.
+
+    Others refuse to be told; see `refusal`.
+    """
 
     protocol = "careless"
+    refusal: Exception | None = None
     store: dict[str, object] = {}  # noqa: RUF012 - the class's own, as memory's is
     pseudo_dirs = [""]  # noqa: RUF012
 
@@ -192,10 +198,19 @@ class Careless(MemoryFileSystem):
         return str(MemoryFileSystem._strip_protocol(path.replace("careless://", "memory://")))
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        if mode == "create" and self.refusal is not None:
+            raise self.refusal
         super().pipe_file(path, value)
 
 
-def test_a_backend_without_exclusive_creation_says_so_and_stays_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "refusal", [None, NotImplementedError(), OSError(errno.ENOSYS, "NotImplemented")]
+)
+def test_a_backend_without_exclusive_creation_says_so_and_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+) -> None:
+    monkeypatch.setattr(Careless, "refusal", refusal)
+    monkeypatch.setattr(Careless, "store", {})
     fsspec.register_implementation("careless", Careless, clobber=True)
     place = Spot("careless://films/store", tmp_path)
     store, rival = place.open(), place.elsewhere()
@@ -346,3 +361,16 @@ def test_a_film_is_the_same_from_a_bucket_as_from_a_folder(
     assert server.count("GET", "/blobs/") == len(first.names), "what is cut is read once"
     studio.edit("it turns left", "it turns right")
     assert studio.render(**there).names == ("1B/3", "1B/4", "1C/1")
+
+
+def test_what_dead_runs_left_in_a_bucket_goes_after_a_day(tmp_path: Path) -> None:
+    place = spot("memory", tmp_path)
+    store = place.open()
+    store.check_writable()
+    for name in ("old", "young"):
+        store.place.put(f"tmp/{name}/nonce", b"left")
+    files = MemoryFileSystem.store
+    (path,) = (path for path in files if path.endswith("/tmp/old/nonce"))
+    files[path].modified = files[path].created = datetime.now(UTC) - timedelta(days=2)
+    store.check_writable()
+    assert list(store.place.names("tmp/")) == ["tmp/young/nonce"]

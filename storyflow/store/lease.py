@@ -200,22 +200,22 @@ def wait_until_free(place: Place, name: str, pace: Pace | None = None) -> int:
     """
     pace = pace or PACE
     attempt = Attempt(place, name, pace)
-    while not _is_free(place, name):
+    while (top := _highest(place, name)) is not None:
+        if _is_released(place, name, top):
+            return top + 1
         with suppress(Held):
             lease = attempt.step()
             if lease is not None:  # a dead holder's: the next to come need not wait for it
                 lease.release()
                 continue
         time.sleep(pace.look)
-    top = _highest(place, name)
-    return 0 if top is None else top + 1
+    return 0
 
 
-def _is_free(place: Place, name: str) -> bool:
-    top = _highest(place, name)
-    data = None if top is None else place.read(_object(name, top))
+def _is_released(place: Place, name: str, number: int) -> bool:
+    data = place.read(_object(name, number))
     holder = None if data is None else _parse(data)
-    return data is None or (holder is not None and holder.released)
+    return holder is not None and holder.released
 
 
 def _now() -> float:

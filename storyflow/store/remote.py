@@ -12,6 +12,7 @@ this machine (see `cache.py`), which also keeps what was written here.
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import random
 import secrets
@@ -26,7 +27,7 @@ from storyflow.errors import StoreError
 from storyflow.store.artifacts import Blob
 from storyflow.store.cache import BlobCache
 from storyflow.store.disk import copy_hashed, explain, telling
-from storyflow.store.place import CacheLimit, Stored, blob_name
+from storyflow.store.place import TEMPORARY_SECONDS, CacheLimit, Stored, blob_name
 
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt, each times a random factor from 0.5 to 1.5."""
@@ -39,6 +40,11 @@ _OPTIONS: dict[str, dict[str, object]] = {
     # botocore's own retries would multiply with those here.
     "s3": {"config_kwargs": {"retries": {"max_attempts": 0}}},
 }
+
+_LISTED_BY_PREFIX = ("s3", "s3a")
+"""Where an empty prefix is told as empty in one request, not looked for as an object after that."""
+
+_UNKNOWN_TO_SERVER = (errno.ENOSYS, errno.ENOTSUP)
 
 _REFUSED = ("NoCredentials", "PartialCredentials", "InvalidAccessKey", "Forbidden", "Unauthorized")
 
@@ -55,7 +61,7 @@ class Remote:
         self.exclusive = True
         self._cache = BlobCache(cache)
         self._sizes: dict[str, int] = {}
-        protocol = url.partition("://")[0]
+        self._protocol = protocol = url.partition("://")[0]
         try:
             # Listings kept by the client would hide what others write.
             self._fs, self._root = fsspec.core.url_to_fs(
@@ -79,7 +85,14 @@ class Remote:
         """Nothing: prefixes need not be made."""
 
     def tidy(self) -> None:
-        """Nothing: what is not whole is not there; a bucket's lifecycle rule ends old uploads."""
+        """Delete what runs that died had left to be read back.
+
+        Uploads that were cut off can't be seen; a bucket's lifecycle rule ends them.
+        """
+        found = [one for one in self.list("tmp/") if one.modified is not None]
+        newest = max((one.modified or 0.0 for one in found), default=0.0)
+        old = newest - TEMPORARY_SECONDS
+        self.delete([one.name for one in found if (one.modified or 0.0) < old])
 
     def require(self) -> None:
         """Nothing: a bucket that is gone refuses."""
@@ -119,11 +132,19 @@ class Remote:
         path = self._path(name)
 
         def create() -> bool:
+            if not self.exclusive:
+                if self._fs.exists(path):
+                    return False
+                self._fs.pipe_file(path, data)
+                return True
             try:
                 self._fs.pipe_file(path, data, mode="create")
             except FileExistsError:
                 return False
-            except OSError:
+            except (NotImplementedError, TypeError, OSError) as error:
+                if not isinstance(error, OSError) or error.errno in _UNKNOWN_TO_SERVER:
+                    self.exclusive = False
+                    return create()
                 # Not every server says why it refuses.
                 if not self._fs.exists(path):
                     raise
@@ -158,11 +179,12 @@ class Remote:
             yield found.name
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        path = self._path(prefix.rstrip("/"))
+        if self._protocol in _LISTED_BY_PREFIX:
+            look = partial(self._fs.find, self._root.strip("/"), detail=True, prefix=prefix)
+        else:
+            look = partial(self._fs.find, self._path(prefix.rstrip("/")), detail=True)
         try:
-            found: dict[str, dict[str, object]] = self._try(
-                "list", prefix, lambda: self._fs.find(path, detail=True)
-            )
+            found: dict[str, dict[str, object]] = self._try("list", prefix, look)
         except FileNotFoundError:
             return
         start = len(self._path("")) + 1

@@ -257,14 +257,16 @@ class Store:
         self.place.put_new(name, nonce)
         back = self.place.read(name)
         # A server that knows no conditions takes a second one; then two writers are only harmless.
-        self.place.exclusive = not self.place.put_new(name, nonce[::-1])
+        if self.place.put_new(name, nonce[::-1]):
+            self.place.exclusive = False
+        # While the nonce is there: it tells what time it is in a bucket.
+        self.place.tidy()
         self.place.delete([name])
         if back != nonce:
             raise StoreError(
                 f"the store {self} gave back other bytes than were written",
                 cure="check the disk or name another store",
             )
-        self.place.tidy()
 
     @property
     def notice(self) -> str:
