@@ -182,7 +182,7 @@ def retry(film: Storyboard, **options: Unpack[Options]) -> tuple[Failed, ...]:
     """
     what = order(film, **options)
     if what.shots:
-        known_shots(what, prepare(what).plan)
+        _known_shots(what, prepare(what).plan)
     return Poison(what.folder / FAILED).forget(what.shots)
 
 
