@@ -44,8 +44,10 @@ class WorkersSection(Strict):
         description="Accelerators that one worker holds. Without: one, where any machine has some "
         "and the model is more than a toy; else none.",
     )
-    accelerator: str | None = Field(
-        default=None, description="Ray's accelerator type to place workers on, such as H100."
+    accelerator: str | list[str] | None = Field(
+        default=None,
+        description="Ray's accelerator type to place workers on, such as H100; of a list such as "
+        "[H200, H100] the first that has room.",
     )
     weight: float = Field(
         default=1.0,
@@ -60,6 +62,13 @@ class WorkersSection(Strict):
         le=86400.0,
         description="Seconds without work after which a worker gives its GPU back.",
     )
+
+    @property
+    def accelerators(self) -> tuple[str, ...]:
+        """The types to place workers on, the best first; none is any machine."""
+        if self.accelerator is None:
+            return ()
+        return (self.accelerator,) if isinstance(self.accelerator, str) else (*self.accelerator,)
 
 
 class RetriesSection(Strict):

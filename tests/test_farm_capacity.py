@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from storyflow.cluster import WorkersSection
-from storyflow.farm.capacity import Machine, Need, capacity, describe, need_of
+from storyflow.farm.capacity import Machine, Need, capacity, describe, in_words, needs_of, places
 
 H100 = Machine(64, 8, frozenset({"H100"}))
 LAPTOP = Machine(2)
@@ -53,4 +53,25 @@ def test_a_silent_operator_gets_a_gpu_where_it_helps(
     gpus: float | None, machine: Machine, wants_gpu: bool, held: float
 ) -> None:
     workers = WorkersSection(gpus=gpus, threads=3)
-    assert need_of(workers, [machine], wants_gpu=wants_gpu) == Need(3, held)
+    assert needs_of(workers, [machine], wants_gpu=wants_gpu) == (Need(3, held),)
+
+
+A100 = Machine(32, 4, frozenset({"A100"}))
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted", "types"),
+    [
+        ([A100, H100], None, ["H100"] * 8 + ["A100"] * 4),
+        ([A100, H100], 10, ["H100"] * 8 + ["A100"] * 2),
+        ([A100], 3, ["A100"] * 3),
+        ([LAPTOP], 3, []),
+    ],
+)
+def test_of_several_types_the_first_that_has_room_is_taken(
+    machines: list[Machine], wanted: int | None, types: list[str]
+) -> None:
+    workers = WorkersSection(gpus=1, accelerator=["H100", "A100"])
+    needs = needs_of(workers, machines, wants_gpu=True)
+    assert [need.accelerator for need in places(machines, needs, wanted)] == types
+    assert in_words(needs) == "1 CPU and 1 GPU of type H100, or 1 CPU and 1 GPU of type A100"

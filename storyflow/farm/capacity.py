@@ -37,12 +37,30 @@ class Need:
         return " and ".join(parts)
 
 
-def need_of(workers: WorkersSection, machines: Sequence[Machine], *, wants_gpu: bool) -> Need:
-    """What one worker is to hold: what the cluster file says or, silent, a GPU if it helps."""
+def needs_of(
+    workers: WorkersSection, machines: Sequence[Machine], *, wants_gpu: bool
+) -> tuple[Need, ...]:
+    """What one worker is to hold: what the cluster file says or, silent, a GPU if it helps.
+
+    One for each type of accelerator that will do, the best first.
+    """
     gpus = workers.gpus
     if gpus is None:
         gpus = 1.0 if wants_gpu and any(machine.gpus >= 1 for machine in machines) else 0.0
-    return Need(workers.threads, gpus, workers.accelerator)
+    return tuple(Need(workers.threads, gpus, t) for t in workers.accelerators or (None,))
+
+
+def places(
+    machines: Sequence[Machine], needs: Sequence[Need], wanted: int | None = None
+) -> tuple[Need, ...]:
+    """What each of so many workers (or of all that fit) is to hold, so that each has room."""
+    found = [need for need in needs for _ in range(capacity(machines, need))]
+    return tuple(found[:wanted])
+
+
+def in_words(needs: Sequence[Need]) -> str:
+    """`1 CPU and 1 GPU of type H200, or 1 CPU and 1 GPU of type H100`."""
+    return ", or ".join(map(str, needs))
 
 
 def room(machine: Machine, need: Need) -> int:

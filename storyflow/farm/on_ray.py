@@ -20,7 +20,15 @@ from typing import Any, TypeVar, cast
 from storyflow.cluster import Cluster
 from storyflow.errors import FarmError, StoreError
 from storyflow.farm.borders import Started
-from storyflow.farm.capacity import Machine, capacity, describe, need_of
+from storyflow.farm.capacity import (
+    Machine,
+    Need,
+    capacity,
+    describe,
+    in_words,
+    needs_of,
+    places,
+)
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, lost, patience_of, worker_price
 from storyflow.farm.ray_connection import CONNECTION, LOCAL_ENVIRONMENT
@@ -99,7 +107,8 @@ class RayPool:
         self._notify = notify
         self._actors: dict[str, Any] = {}
         self._idle: set[str] = set()
-        self._need = need_of(farm.cluster.workers, (), wants_gpu=False)
+        self._needs = needs_of(farm.cluster.workers, (), wants_gpu=False)
+        self._places: dict[str, Need] = {}
         self._name = f"{farm.title}/{role}-{secrets.token_hex(4)}"
         self._fitting = 0
         self._shares: Any = None
@@ -107,7 +116,7 @@ class RayPool:
     @property
     def gpus(self) -> float:
         """GPUs that one worker holds, or 1 for none."""
-        return self._need.gpus or 1.0
+        return self._needs[0].gpus or 1.0
 
     async def workers(self) -> tuple[str, ...]:
         """As many as the cluster file wants and the cluster holds; one for prompts.
@@ -117,43 +126,46 @@ class RayPool:
         await self._farm.connect()
         machines = await _in_thread(_machines)
         wants_gpu = self._farm.config.model_kind().wants_gpu
-        self._need = need_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
+        self._needs = needs_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
         fitting = self._fitting = self._check(machines)
         wanted = self._farm.cluster.workers.count or fitting
+        names = [f"worker-{number + 1}" for number in range(min(wanted, fitting))]
         if self._role == "prompt":
-            return ("encoder-1",)
-        if wanted > fitting:
+            names = ["encoder-1"]
+        elif wanted > fitting:
             self._notify(
                 f"{wanted} workers were asked for, the cluster has room for {fitting} of "
-                f"{self._need} each"
+                f"{in_words(self._needs)} each"
             )
-        return tuple(f"worker-{number + 1}" for number in range(min(wanted, fitting)))
+        self._places = dict(zip(names, places(machines, self._needs), strict=False))
+        return tuple(names)
 
     async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
         """Place an actor, not on the nodes `avoid` if another can hold it, and load its model."""
         import ray
 
         await self._farm.leave_nonce()
+        need = await self._place(worker)
         config = self._farm.config
         threads = str(config.threads)
         options: dict[str, Any] = {
             "name": f"{self._farm.title}/{worker}-{secrets.token_hex(4)}",
-            "num_cpus": self._need.cpus,
-            "num_gpus": self._need.gpus,
+            "num_cpus": need.cpus,
+            "num_gpus": need.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
             "allow_out_of_order_execution": True,
             "concurrency_groups": {"progress": 1, "storing": 2},
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
         }
-        if self._need.accelerator is not None:
-            options["accelerator_type"] = self._need.accelerator
-        if avoid and capacity(await _in_thread(_machines, avoid), self._need):
+        if need.accelerator is not None:
+            options["accelerator_type"] = need.accelerator
+        if avoid and capacity(await _in_thread(_machines, avoid), need):
             options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
         with translated(worker):
             actor = ray.remote(**options)(_Actor).remote(self._role, config, worker)
             self._actors[worker] = actor
-            node = await self._placed(worker, actor)
+            node = await self._placed(worker, actor, need)
             began = time.monotonic()
             numerics = cast(str, await _call(worker, actor.setup.remote()))
         self._idle.add(worker)
@@ -236,17 +248,26 @@ class RayPool:
         for worker in workers:
             await self.kill(worker)
 
+    async def _place(self, worker: str) -> Need:
+        """What the worker is to hold: of its own type or, where that is gone, of another."""
+        machines = await _in_thread(_machines)
+        need = self._places.get(worker, self._needs[0])
+        if not capacity(machines, need):
+            self._check(machines)
+            need = self._places[worker] = places(machines, self._needs, 1)[0]
+        return need
+
     def _check(self, machines: list[Machine]) -> int:
-        fitting = capacity(machines, self._need)
+        fitting = len(places(machines, self._needs))
         if fitting == 0:
             raise FarmError(
-                f"no machine can hold a worker: one needs {self._need}, the cluster has "
+                f"no machine can hold a worker: one needs {in_words(self._needs)}, the cluster has "
                 f"{describe(machines)}",
                 cure="change workers.threads, gpus or accelerator in the cluster file",
             )
         return fitting
 
-    async def _placed(self, worker: str, actor: Any) -> str:
+    async def _placed(self, worker: str, actor: Any, need: Need) -> str:
         """Wait for a place on the cluster, aloud, and only while there can be one. The node."""
         waiting = asyncio.ensure_future(_wrap(actor.here.remote()))
         try:
@@ -258,7 +279,7 @@ class RayPool:
                     machines = await _in_thread(_machines)
                     self._check(machines)
                     self._notify(
-                        f"{worker} waits for {self._need} to become free; the cluster has "
+                        f"{worker} waits for {need} to become free; the cluster has "
                         f"{describe(machines)}"
                     )
             return cast(str, await waiting)
