@@ -29,8 +29,8 @@ class Scene:
 @dataclass(frozen=True)
 class Loss:
     """What a kill cost. `lost` are the names of segments (and prompts) that the killed processes
-    had begun and not committed, `again` those segments begun before the kill that were begun anew
-    after it. `wrong` says what should not be."""
+    had begun and not committed, `again` those of them that were begun anew. `wrong` says what
+    should not be."""
 
     lost: tuple[str, ...]
     again: tuple[str, ...]
@@ -40,12 +40,10 @@ class Loss:
 def losses(stage: Stage, scenes: Sequence[Scene]) -> Iterator[Loss]:
     """What each kill of a finished round cost, in their order."""
     trace = stage.trace()
-    known: dict[str, str] = {}
-    for scene in scenes:
+    lost_by = [_lost(trace, scene) for scene in scenes]
+    known = {key for lost in lost_by for key in lost}
+    for scene, lost in zip(scenes, lost_by, strict=True):
         before, after = trace[: scene.changes], trace[scene.changes :]
-        begun = {line["key"]: line["job"] for line in _begun(before) if line["pid"] in scene.killed}
-        lost = {key: name for key, name in begun.items() if key not in scene.committed}
-        known |= lost
         ever = {line["key"] for line in _begun(before)}
         again = {line["key"]: line["job"] for line in _begun(after) if line["key"] in ever}
         wrong = [
@@ -60,7 +58,15 @@ def losses(stage: Stage, scenes: Sequence[Scene]) -> Iterator[Loss]:
         ]
         if len(lost) > PER_WORKER * scene.workers:
             wrong.append(f"{scene.workers} killed workers lost {len(lost)} segments")
-        yield Loss(tuple(sorted(lost.values())), tuple(sorted(again.values())), tuple(wrong))
+        anew = sorted(name for key, name in again.items() if key in lost)
+        yield Loss(tuple(sorted(lost.values())), tuple(anew), tuple(wrong))
+
+
+def _lost(trace: Sequence[dict[str, Any]], scene: Scene) -> dict[str, str]:
+    """By key: what the killed processes had begun before they died, and not committed."""
+    lines = _begun(trace[: scene.changes])
+    begun = {line["key"]: line["job"] for line in lines if line["pid"] in scene.killed}
+    return {key: name for key, name in begun.items() if key not in scene.committed}
 
 
 def faults(stage: Stage, scenes: Sequence[Scene], undisturbed: Outcome) -> Iterator[str]:
