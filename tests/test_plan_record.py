@@ -109,10 +109,8 @@ def test_the_first_plan_knows_no_times_and_the_next_one_does(studio: Studio) -> 
     studio.render(settings=slow)
     record = read_record(studio.folder / "out")
     assert record is not None and record.last is not None
-    account = record.last
-    assert account.estimate is not None and account.gpu_seconds is not None
-    # 20 per cent, and what this busy machine adds to 0.3 s of sleep.
-    assert account.gpu_seconds == pytest.approx(account.estimate.gpu_seconds, rel=0.2, abs=0.5)
+    assert record.last.estimate == made
+    assert record.last.gpu_seconds is not None and record.last.gpu_seconds > 3 * 0.3
 
 
 def test_timings_of_other_settings_are_not_used(studio: Studio) -> None:
@@ -135,7 +133,7 @@ def test_what_costs_more_than_is_allowed_is_refused_beforehand(studio: Studio) -
     studio.edit("dur: 8s, do: a", "dur: 8s, do: x")
     options = {**studio.options, "cluster": priced(studio), "address": None}
     for limit in ({"max_cost": 0.05}, {"max_gpu_hours": 0.05 / 3600}):
-        with pytest.raises(BudgetError, match="the plan .* needs") as told:
+        with pytest.raises(BudgetError, match=r"the plan .* needs") as told:
             storyflow.start(studio.file, **{**options, **limit})  # type: ignore[arg-type]
         assert told.value.exit_code == 4
     assert storyflow.render(studio.file, **options, max_cost=1000.0).complete
