@@ -136,10 +136,35 @@ def test_a_partial_film_is_fetched_and_says_so(studio: Studio, cluster: FakeServ
     got = jobs.fetch(job)
     assert got.film is not None and got.film.name == "film.partial.mp4" and not got.complete
     assert CliRunner().invoke(app, ["fetch", "film"]).exit_code == 3
+    storyflow.retry(studio.file, out="renders/film", pipeline="slate")
     second = submit(studio, out=None)
     cluster.run(second.id)
     got = jobs.fetch(second)
     assert got.complete and not (got.job.folder / "film.partial.mp4").exists()
+
+
+@pytest.mark.parametrize("seen", ["", "waited for", "fetched"])
+def test_what_failed_for_good_is_not_paid_for_again_until_retry(
+    seen: str, studio: Studio, cluster: FakeServer
+) -> None:
+    studio.write(TWO_TAKES)
+    job = submit(studio, settings=(*SMALL, "slate.fail={B/1: -1}"))
+    cluster.run(job.id)
+    if seen == "waited for":
+        assert jobs.wait(job).exit_code == 3
+    if seen == "fetched":
+        jobs.fetch(job)
+    second = submit(studio)
+    again = cluster.run(second.id)
+    assert again is not None and again.exit_code == 3
+    assert "skipped" in again.failures[0].error or "before" in again.failures[0].error
+    assert jobs.wait(second).exit_code == 3
+    (gone,) = storyflow.retry(studio.file, out=studio.options["out"], pipeline="slate")
+    assert gone.name == "B/1"
+    jobs.fetch(job)
+    third = submit(studio)
+    whole = cluster.run(third.id)
+    assert whole is not None and whole.complete and third.attempt == 3
 
 
 def test_a_cluster_that_is_gone_leaves_the_film_in_the_store(

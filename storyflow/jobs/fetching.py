@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +11,14 @@ from storyflow.claim import claimed
 from storyflow.cutting.aside import remove, written_aside
 from storyflow.cutting.cut import PARTIAL
 from storyflow.errors import FarmError, InputError
+from storyflow.jobs.failures import absorb
 from storyflow.jobs.find import find_job
 from storyflow.jobs.follow import status
 from storyflow.jobs.merge import Conflict, merge_locks
 from storyflow.jobs.results import BASE, LOCK, Published, published
 from storyflow.jobs.values import Fetched, JobHandle
 from storyflow.lockfile import lock_path, read_lock, write_lock
+from storyflow.poison import FAILED
 from storyflow.store.store import Store
 
 Settle = Literal["mine", "theirs"]
@@ -48,7 +50,9 @@ def fetch(
         raise _nothing(job)
     folder = Path(out) if out is not None else job.folder
     with claimed(folder):
-        files = tuple(_copy(place, made, name, folder) for name in made.names if name != BASE)
+        names = (name for name in made.names if name not in (BASE, FAILED))
+        files = tuple(_copy(place, made, name, folder) for name in names)
+        absorb(place, replace(job, folder=folder))
         base = place.path(made.artifact, BASE)
         lock = _join(job, base, folder / LOCK, settle)
         if made.complete:

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storyflow.errors import FarmError, InputError
+from storyflow.jobs.failures import absorb
 from storyflow.jobs.find import find_job, handle_of, job_address
 from storyflow.jobs.labels import FILM
 from storyflow.jobs.record import recall_all
 from storyflow.jobs.server import JobServer, ServerJob, connect
 from storyflow.jobs.states import status_of, stored_status
 from storyflow.jobs.values import JobHandle, JobStatus
+from storyflow.store.store import Store
 
 POLL_SECONDS = 1.0
 """How often a job is asked for while somebody waits for it."""
@@ -106,7 +108,10 @@ def wait(
     if server.find(job.id) is None:
         return stored_status(job)
     found = until_ended(server, job.id, told=lambda found: told(status_of(job, found)))
-    return status_of(job, found)
+    ended = status_of(job, found)
+    if ended.state == "partial" and job.folder.is_dir():
+        absorb(Store(job.store), job)  # for `storyflow retry`
+    return ended
 
 
 def until_ended(

@@ -24,6 +24,7 @@ from storyflow.jobs.results import publish
 from storyflow.jobs.rooting import root_of_job
 from storyflow.jobs.ticket import CLUSTER, Ticket, read_ticket
 from storyflow.lockfile import lock_path, read_lock
+from storyflow.poison import FAILED
 from storyflow.run import Run
 from storyflow.store.roots import add_root
 from storyflow.store.store import Store
@@ -90,10 +91,14 @@ def open_job(path: Path) -> Performance:
     sent = lock_path(package / ticket.storyboard)
     shutil.copyfile(package / ticket.storyboard, film)
     shutil.copyfile(sent, lock_path(film))
+    out = folder / "out"
+    if (package / FAILED).is_file():
+        out.mkdir(exist_ok=True)
+        shutil.copyfile(package / FAILED, out / FAILED)
     options = api.Options(
         pipeline=package / ticket.profile,
         cluster=cluster,
-        out=folder / "out",
+        out=out,
         store=cluster.store,
         shots=ticket.shots,
         max_gpu_hours=ticket.max_gpu_hours,

@@ -20,6 +20,7 @@ from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, InputError
 from storyflow.film import Order, Production
 from storyflow.jobs import references
+from storyflow.jobs.failures import absorb, known
 from storyflow.jobs.find import job_address
 from storyflow.jobs.follow import until_ended
 from storyflow.jobs.identity import film_name, job_id, plan_id
@@ -87,6 +88,8 @@ def submit(
         made_before = _made_before(store, wanted)
         handle = _standing(wanted, found, store, made_before)
         if handle is None:
+            for before in made_before:
+                absorb(store, replace(wanted, id=job_id(called, plan, before)))
             _make_way(server, wanted, found, replace_running=replace_running)
             attempt = 1 + max([*made_before, *_attempts(wanted, found)], default=0)
             id = job_id(called, plan, attempt)
@@ -229,7 +232,8 @@ def _package(
     )
     text = file.read_bytes() if file is not None else dump(what.film).encode()
     cluster = what.cluster.model_copy(update={"address": "auto", "store": handle.store})
-    return Package(ticket, text, made.lock, _with_folders(what.profile), cluster)
+    profile = _with_folders(what.profile)
+    return Package(ticket, text, made.lock, profile, cluster, known(handle.folder))
 
 
 def _with_folders(profile: Profile) -> Profile:

@@ -24,6 +24,7 @@ from storyflow.errors import InputError
 from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, write_lock
 from storyflow.pipeline import Profile
+from storyflow.poison import FAILED
 
 TICKET = "job.json"
 CLUSTER = "cluster.yaml"
@@ -75,6 +76,7 @@ class Package:
     lock: Lock
     profile: Profile
     cluster: Cluster
+    failed: bytes | None = None
 
 
 def token_key(job: str, nonce: str) -> str:
@@ -91,6 +93,8 @@ def write_package(folder: Path, package: Package) -> str:
     profile.parent.mkdir()
     profile.write_text(_yaml(package.profile), encoding="utf-8")
     (folder / CLUSTER).write_text(_yaml(package.cluster), encoding="utf-8")
+    if package.failed is not None:
+        (folder / FAILED).write_bytes(package.failed)
     text = json.dumps(package.ticket.model_dump(mode="json"), indent=1, ensure_ascii=False)
     (folder / TICKET).write_text(text + "\n", encoding="utf-8")
     digest = hashlib.sha256()
