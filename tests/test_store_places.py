@@ -172,8 +172,29 @@ def test_verification_reads_everything_and_sets_damage_aside(place: Spot, tmp_pa
         made[3].key: "done.json can't be understood",
     }
     assert found.artifacts == 5
+    assert all(checked.set_aside for checked in found.damaged)
     again = verify(place.elsewhere())
     assert (again.artifacts, again.damaged) == (1, ())
+
+
+def test_content_that_cannot_be_read_is_told_and_left_where_it_is(
+    place: Spot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = place.open()
+    made = [put(store, tmp_path / "a", n, n.encode()) for n in "ab"]
+    bad, read = made[0].blobs[0].sha256, store.place.verified
+
+    def dying(sha256: str) -> bool:
+        if sha256 == bad:
+            raise StoreError("can't read: the disk reports an error")
+        return read(sha256)
+
+    monkeypatch.setattr(store.place, "verified", dying)
+    found = verify(store)
+    (checked,) = found.damaged
+    assert checked.key == made[0].key and not checked.set_aside
+    assert checked.fault == "frames.mov can't be read: can't read: the disk reports an error"
+    assert place.elsewhere().find(made[0].key) == made[0]
 
 
 def test_only_what_no_root_needs_is_collected(place: Spot, tmp_path: Path) -> None:

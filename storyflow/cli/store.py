@@ -45,7 +45,7 @@ def verify(
         print_json({"storyflow": 1, **asdict(found)})
     else:
         for damaged in found.damaged:
-            print(f"{damaged.key}: {damaged.fault}; set aside")
+            print(f"{damaged.key}: {damaged.fault}{'; set aside' if damaged.set_aside else ''}")
         print(f"{_count(found.artifacts, 'artifact')}, {size_text(found.size)} verified")
         if found.damaged:
             print(f"{len(found.damaged)} damaged: render their films again to replace them")

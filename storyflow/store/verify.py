@@ -16,16 +16,20 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Checked:
-    """One artifact, verified. `fault` says what is wrong with it; it was set aside then."""
+    """One artifact, verified. `fault` says what is wrong with it.
+
+    It was set aside then, unless its content could not be read at all.
+    """
 
     key: str
     size: int
     fault: str = ""
+    set_aside: bool = False
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A store, verified. `size` counts content bytes once, `damaged` was set aside."""
+    """A store, verified. `size` counts content bytes once, `damaged` has what has a fault."""
 
     artifacts: int
     size: int
@@ -50,7 +54,7 @@ def verify(store: Store, tell: Callable[[Checked], None] | None = None) -> Verif
 
 def verifying(store: Store) -> Iterator[Checked]:
     """The same, artifact by artifact. Content that several share counts with the first."""
-    seen: dict[str, bool] = {}
+    seen: dict[str, str] = {}
     keys = sorted(name.split("/")[-2] for name in store.place.names("artifacts/"))
     for first in range(0, len(keys), _BATCH):
         some = keys[first : first + _BATCH]
@@ -62,30 +66,39 @@ def verifying(store: Store) -> Iterator[Checked]:
             elif store.place.size(artifact_name(key)) is not None:
                 with suppress(StoreError):
                     store.discard(key)
-                yield Checked(key, 0, "done.json can't be understood")
+                yield Checked(key, 0, "done.json can't be understood", set_aside=True)
 
 
-def _checked(store: Store, artifact: Artifact, seen: dict[str, bool]) -> Checked:
-    size, faults = 0, []
+def _checked(store: Store, artifact: Artifact, seen: dict[str, str]) -> Checked:
+    size, faults, unread = 0, [], False
     for blob in artifact.blobs:
         if blob.sha256 not in seen:
             size += blob.size
-            seen[blob.sha256] = store.place.verified(blob.sha256)
-        if not seen[blob.sha256]:
-            faults.append(_fault(store, blob))
-    if faults:
+            try:
+                seen[blob.sha256] = "" if store.place.verified(blob.sha256) else _fault(store, blob)
+            except StoreError as error:
+                # Not known to be damaged: what can't be read now may be readable tomorrow.
+                unread = True
+                seen[blob.sha256] = f"can't be read: {error.what}"
+        if seen[blob.sha256]:
+            faults.append(f"{blob.name} {seen[blob.sha256]}")
+    aside = False
+    if faults and not unread:
         with suppress(StoreError):
             for blob in artifact.blobs:
-                if not seen[blob.sha256]:
+                if seen[blob.sha256]:
                     store.place.set_aside(blob_name(blob.sha256))
             store.discard(artifact.key)
-    return Checked(artifact.key, size, ", ".join(faults))
+            aside = True
+    return Checked(artifact.key, size, ", ".join(faults), aside)
 
 
 def _fault(store: Store, blob: Blob) -> str:
     found = store.place.size(blob_name(blob.sha256))
     if found is None:
-        return f"{blob.name} is missing"
-    if found != blob.size:
-        return f"{blob.name} has {found} bytes instead of {blob.size}"
-    return f"{blob.name} differs from its hash"
+        return "is missing"
+    return (
+        "differs from its hash"
+        if found == blob.size
+        else f"has {found} bytes instead of {blob.size}"
+    )
