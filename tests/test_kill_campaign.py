@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from campaign.aims import MOMENTS, ROUNDS, Aim, aims
+from campaign.catch import catch
 from campaign.play import Row, Theatre
+from campaign.processes import state_of
+from campaign.stage import Stage
 from campaign.table import Table, summary
 
 pytestmark = [pytest.mark.slow]
@@ -65,6 +68,21 @@ def test_what_is_killed_on_a_cluster_costs_its_open_segments_and_no_byte(
     )
     assert all(row.doing and row.wrong == () for row in rows)
     assert all(set(row.again) == set(row.lost) != set() for row in rows)
+
+
+@pytest.mark.ray
+def test_a_worker_that_hangs_is_ended_and_costs_no_byte(theatre: Theatre, tmp_path: Path) -> None:
+    """It is stopped in the middle of a segment and never goes on."""
+    pytest.importorskip("ray")
+    (tmp_path / "cluster.yaml").write_text("storyflow: 1\nretries: {silence: 10}\n")
+    stage = Stage(theatre.work, "hanging", "slate")
+    run = stage.start(theatre.nodes.address, "--cluster", str(tmp_path / "cluster.yaml"))
+    caught = catch(Aim(3, "slate", "cluster", "worker", "rendering", 1), stage, run)
+    assert caught is not None
+    assert stage.finish(run) == 0, stage.log().read_text()
+    assert "no sign of life" in stage.log().read_text()
+    assert state_of(caught.pid) in (None, "Z"), "nobody has to look for it"
+    assert stage.outcome() == theatre.undisturbed("slate")
 
 
 def test_a_seed_decides_every_aim_and_a_cycle_holds_two_hundred() -> None:

@@ -95,10 +95,13 @@ class Stage:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def start(self, address: str) -> Run:
-        """`storyflow render`, the same command each time; its output goes to run-1.log, ..."""
+    def start(self, address: str, *more: str) -> Run:
+        """`storyflow render`, the same command each time; its output goes to run-1.log, ...
+
+        `more` are further words of the command line.
+        """
         self.runs += 1
-        words = ["render", str(self.storyboard)]
+        words = ["render", str(self.storyboard), *more]
         words += ["--pipeline", self.pipeline, "--address", address]
         words += ["--store", str(self.store), "--out", str(self.out)]
         if address != "in-process":
