@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from storyflow.simulate.clock import run_virtual
@@ -68,3 +71,18 @@ def test_a_simulation_that_hangs_says_so() -> None:
 
     with pytest.raises(RuntimeError, match="what is simulated hangs"):
         run_virtual(hang())
+
+
+def test_a_long_film_takes_little_more_memory_than_a_short_one() -> None:
+    def peak(segments: int) -> int:
+        scenario = Scenario("memory", "", (FilmLoad(segments),), (1.0,) * 8, 2.0)
+        assert scenario.shots
+        gc.collect()
+        tracemalloc.start()
+        try:
+            simulate(scenario)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(2000) - peak(200) < 1800 * 2000, "bytes, 2,000 for each further segment"
