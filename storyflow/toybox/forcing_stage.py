@@ -60,17 +60,17 @@ class Phase:
 
 EVERYTHING = ("still", "short", "long")
 PICTURES = Phase(2500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
-SHORT = Phase(1000, ((1, 64, 0.25), (4, 16, 0.35), (7, 9, 0.4)), EVERYTHING, 3.0, 2e-3, 2e-3)
+SHORT = Phase(500, ((1, 64, 0.25), (4, 16, 0.35), (7, 9, 0.4)), EVERYTHING, 3.0, 2e-3, 2e-3)
 LONG = Phase(
-    1000,
-    ((1, 64, 0.1), (7, 9, 0.3), (13, 5, 0.3), (25, 3, 0.3)),
+    1100,
+    ((1, 64, 0.06), (7, 9, 0.2), (13, 5, 0.34), (25, 3, 0.4)),
     EVERYTHING,
-    4.0,
+    8.0,
     2e-3,
     2e-3,
     figures=2.0,
 )
-CALM = replace(LONG, steps=900, end=0.0)
+CALM = replace(LONG, steps=800, end=0.0)
 """The rate goes down here. A training that is to go on longer starts again before it."""
 
 
@@ -206,7 +206,7 @@ class Batches:
                 (name, item)
                 for name in portions
                 for item in self.data.items[name]
-                if item.length >= frames
+                if _places(item, frames)
             ]
         return self.fitting[portions, frames]
 
@@ -220,30 +220,36 @@ class Batches:
         return self.said[name].pick(item.number, int(turned), parts, rng)
 
 
+def _places(item: Encoded, frames: int) -> list[int]:
+    """Where in a stretch a window may begin: what is new in it is one action."""
+    turn, latest = item.stretch.turns_in, item.length - frames
+    if turn is None or frames == 1:
+        return list(range(latest + 1))
+    history = HISTORY if frames > HISTORY else 1
+    # With the turn at the end of its history, later, or all of it before the turn.
+    return [k for k in range(latest + 1) if k >= turn + HISTORY - history or k + frames <= turn + 5]
+
+
 def _window(item: Encoded, frames: int, rng: _RNG) -> tuple[int, int, bool]:
     """Where in a stretch a window begins, how much of it is history, and whether its caption tells
     what happens after the turn."""
-    stretch = item.stretch
-    if frames == 1:
-        first = int(rng.integers(item.length))
-        turn_at = stretch.turn_at
-        return first, 0, turn_at is not None and stretch.start + 4 * first >= turn_at
-    latest = item.length - frames
+    stretch, places = item.stretch, _places(item, frames)
     history = HISTORY if frames > HISTORY else 1
     turn = stretch.turns_in
+    if frames == 1:
+        first = int(rng.choice(places))
+        return first, 0, turn is not None and first >= turn + HISTORY
     if turn is None:
-        if stretch.start == 0 and rng.random() < 0.5:
-            return 0, 0 if rng.random() < 0.8 else 1, False
-        return int(rng.integers(latest + 1)), history if rng.random() < 0.85 else 1, False
-    if history == HISTORY and turn <= latest and rng.random() < 0.7:
+        if stretch.start == 0 and rng.random() < 0.7:
+            return 0, 0 if rng.random() < 0.85 else 1, False
+        return int(rng.choice(places)), history if rng.random() < 0.85 else 1, False
+    if turn in places and history == HISTORY and rng.random() < 0.7:
         return turn, HISTORY, True
-    # Before the turn or after it: a window holds one action.
-    before = range(turn + HISTORY - frames + 1)
-    options = [k for k in (*before, *range(turn + HISTORY, latest + 1)) if k <= latest]
-    if not options:
-        return min(turn, latest), history, True
-    first = int(rng.choice(options))
-    return first, history if rng.random() < 0.85 else 1, first > turn
+    first = int(rng.choice(places))
+    turned = first >= turn + HISTORY - history
+    # One frame of history is enough where no turn is inside.
+    inside = turned and first < turn + HISTORY - 1
+    return first, history if inside or rng.random() < 0.85 else 1, turned
 
 
 def _levels(
