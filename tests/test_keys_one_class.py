@@ -26,11 +26,10 @@ from storyflow.events import Event, SegmentDone, WorkerLost
 from storyflow.farm.address import open_farm
 from storyflow.farm.borders import Started
 from storyflow.farm.jobs import Role, WorkerConfig
-from storyflow.farm.local import LocalPool
+from storyflow.farm.local import LocalFarm, LocalPool
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
 from storyflow.farm.oneclass import OneClass, variant
 from storyflow.farm.render import FarmReport, render_plan
-from storyflow.farm.retries import Caps
 from storyflow.farm.workers import Worker, make_worker
 from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
@@ -210,26 +209,25 @@ def test_a_film_is_held_from_the_command_down(tmp_path: Path) -> None:
     assert storyflow.diff(studio.file, **studio.options, one_class=True).render == ()
 
 
-class TwoMachines:
+class TwoMachines(LocalFarm):
     """A farm of two machines with different chips, each with one worker in this process."""
 
     def __init__(self, root: Path, chips: tuple[str, str]) -> None:
-        self.caps, self.price = Caps(), None
-        self._root, self._chips = root, chips
+        super().__init__(WorkerConfig(slate_profile(), str(root)), cluster())
+        self._chips = chips
 
     def pool(self, role: Role, notify: Callable[[str], None]) -> _Machines:
         def make(name: str) -> Worker:
-            chip = self._chips[int(name[-1]) - 1]
-            config = WorkerConfig(slate_profile(), str(self._root), kind=on(chip))
+            config = replace(self._config, kind=on(self._chips[int(name[-1]) - 1]))
             return make_worker(role, config, name, own_process=False)
 
         return _Machines(make)
 
-    async def close(self) -> None: ...
-
 
 class _Machines:
     """Two pools of one worker each, seen as one; the first machine is ready first."""
+
+    gpus = 1.0
 
     def __init__(self, make: Callable[[str], Worker]) -> None:
         self._pools = {name: LocalPool(make) for name in ("worker-1", "worker-2")}
@@ -237,6 +235,9 @@ class _Machines:
 
     async def workers(self) -> tuple[str, ...]:
         return tuple(self._pools)
+
+    async def allowance(self, wanted: int) -> int | None:
+        return None
 
     async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
         if worker == "worker-2":
