@@ -15,7 +15,7 @@ import storyflow
 from storyflow import jobs
 from storyflow.cluster import Cluster
 from storyflow.errors import BudgetError, FarmError, InputError, StoryboardError
-from storyflow.jobs import follow
+from storyflow.jobs import follow, references
 from storyflow.jobs.server import ServerJob
 from storyflow.jobs.ticket import read_ticket
 from storyflow.lockfile import lock_path, read_lock
@@ -213,6 +213,24 @@ def test_references_go_by_hash_through_the_store(studio: Studio, cluster: FakeSe
     assert store.path(stored, "content").read_bytes() == picture.read_bytes()
     sent = sum(p.stat().st_size for p in (cluster.folder / job.id).rglob("*") if p.is_file())
     assert sent < 8000 < picture.stat().st_size + 8000
+
+
+def test_a_file_that_changes_while_it_is_sent_is_told(
+    studio: Studio, cluster: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = picture_file(studio.folder / "door.png")
+    studio.write("film: F\nshots:\n- {id: A, from: door.png, dur: 1s, do: a}\n")
+    named = references.named
+
+    def changing(film: storyflow.Film) -> object:
+        with picture.open("ab") as file:
+            file.write(b"more")
+        return named(film)
+
+    monkeypatch.setattr(references, "named", changing)
+    with pytest.raises(InputError, match="changed while it was put into the store"):
+        submit(studio)
+    assert not cluster.jobs
 
 
 def test_a_film_that_can_not_be_planned_is_refused_here(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from storyflow.errors import InputError, StoreError
 from storyflow.jobs.ticket import Reference
+from storyflow.planning.nodes import Plan
+from storyflow.planning.sources import sources
 from storyflow.store.hashing import file_hash
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
@@ -30,9 +32,13 @@ def named(film: Film) -> Mapping[str, Path]:
     return {text: find(text, root, allow_outside=True).path for text in texts}
 
 
-def hashed(files: Mapping[str, Path]) -> tuple[Reference, ...]:
-    """The files by their content. Raises InputError for one that can't be read."""
-    references, known = [], dict[Path, str]()
+def hashed(files: Mapping[str, Path], plan: Plan) -> tuple[Reference, ...]:
+    """The files by their content; what the plan has hashed is not read again.
+
+    Raises InputError for one that can't be read.
+    """
+    known = {source.path: source.condition.digest for source in sources(plan, plan.segments)}
+    references = []
     for text, path in files.items():
         try:
             sha256 = known.get(path) or file_hash(path)

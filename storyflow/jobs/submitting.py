@@ -178,7 +178,7 @@ def _send(
     store.check_writable()
     api.save_lock(what, made.lock)
     files = references.named(what.film)
-    named = references.hashed(files)
+    named = references.hashed(files, made.plan)
     package = _package(handle, what, made, named)
     # First what makes them needed, then the look at what is there: see `store/gc.py`.
     add_root(store, root_of_job(package.ticket, made.plan.title, made.lock))
