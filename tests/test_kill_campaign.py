@@ -42,7 +42,10 @@ IN_PROCESS = [
 
 @pytest.mark.parametrize(("moment", "nth"), IN_PROCESS)
 def test_a_killed_film_goes_on_without_loss(theatre: Theatre, moment: str, nth: int) -> None:
-    (row,) = theatre.play([Aim(1, "slate", "in-process", "driver", moment, nth)])
+    for _ in range(10):
+        (row,) = theatre.play([Aim(1, "slate", "in-process", "driver", moment, nth)])
+        if row.is_kill:
+            break  # else a busy machine let the moment pass unseen
     assert row.is_kill and row.wrong == ()
     if moment in ("rendering", "encoding", "before commit"):
         assert row.lost == row.again != (), "what was being made is made again"
