@@ -62,6 +62,18 @@ def test_the_fetched_film_is_what_a_render_here_makes(
     assert [shot["id"] for shot in manifest["shots"]] == ["A", "B", "C"]
 
 
+def test_a_bucket_serves_as_the_store(studio: Studio, cluster: FakeServer, tmp_path: Path) -> None:
+    """References, film and locks go through a store that is no folder."""
+    picture_file(tmp_path / "door.png")
+    studio.write("film: D\nshots:\n- {id: A, from: door.png, dur: 1s, do: a}\n")
+    job = submit(studio, store=f"memory://{tmp_path.name}")
+    assert job.store == f"memory://{tmp_path.name}"
+    result = cluster.run(job.id)
+    assert result is not None and result.complete
+    assert submit(studio, store=job.store).id == job.id
+    assert jobs.fetch(job).complete
+
+
 def test_only_one_copy_of_the_film_stays_on_the_cluster(
     studio: Studio, cluster: FakeServer
 ) -> None:
