@@ -134,6 +134,9 @@ class Crew(Generic[Job, Output]):
         self.why_not = error
         worker.deaths += 1
         self._blame(worker.machine, task or f"loading {worker.name} {life}")
+        # Out of reach at once: a worker that died while it stored was idle, and would be given the
+        # next task while it is being ended.
+        self._move(worker, "starting")
         await self._pool.kill(worker.name)
         over = worker.leaving or worker.deaths > self._caps.worker
         self._move(worker, "gone" if over else "cold")

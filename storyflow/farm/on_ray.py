@@ -33,6 +33,7 @@ from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, lost, patience_of, worker_price
 from storyflow.farm.ray_connection import CONNECTION, LOCAL_ENVIRONMENT
 from storyflow.farm.ray_errors import translated
+from storyflow.farm.retries import WorkerDied
 from storyflow.farm.shares import Demand, Shares
 from storyflow.farm.workers import Worker, make_worker
 from storyflow.store.nonce import new_nonce
@@ -174,7 +175,10 @@ class RayPool:
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         """Run the job in the worker's actor; it carries the job's name in Ray's own tools."""
         self._idle.discard(worker)
-        call = self._actors[worker].run.options(name=f"{self._farm.title}/{job.name}")
+        actor = self._actors.get(worker)
+        if actor is None:
+            raise WorkerDied(f"{worker} was ended before it began")
+        call = actor.run.options(name=f"{self._farm.title}/{job.name}")
         with translated(worker):
             rendered = cast(Rendered, await _call(worker, call.remote(job, attempt)))
         self._idle.add(worker)
