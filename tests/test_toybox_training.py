@@ -28,6 +28,7 @@ from storyflow.toybox.forcing_stage import (
     ForcingPlan,
     Phase,
     Trainer,
+    _places,
     averaged,
     prepare,
 )
@@ -104,6 +105,27 @@ def test_a_stopped_training_goes_on_exactly(work: Path, data: LatentSet, tmp_pat
     again = trainer()
     assert again.restore(tmp_path / "forcing.pt") == 40
     assert [again.step(number, batches[number]) for number in (40, 41)] == straight[2:]
+
+
+def test_a_finished_training_goes_on_at_the_full_rate() -> None:
+    plan = ForcingPlan()
+    longer = plan.further(1000)
+    assert longer.steps == plan.steps + 1000
+    assert plan.at(plan.steps - 1)[1] < 1e-4
+    assert longer.at(plan.steps - 1)[1] == plan.phases[-2].rate
+    assert longer.at(100) == plan.at(100)
+
+
+def test_a_window_holds_one_action(data: LatentSet) -> None:
+    turned = [item for item in data.items["short"] if item.stretch.turns_in is not None]
+    assert turned
+    for item in turned:
+        turn = item.stretch.turns_in
+        assert turn is not None
+        for frames, history in ((4, 1), (7, 5)):
+            for first in _places(item, frames):
+                after = first + history >= turn + 5
+                assert after or first + frames <= turn + 5
 
 
 def test_the_training_pass_equals_the_stock_model() -> None:

@@ -93,6 +93,12 @@ class ForcingPlan:
         phases = tuple(replace(phase, steps=phase.steps * times) for phase in self.phases)
         return replace(self, phases=phases)
 
+    def further(self, steps: int) -> ForcingPlan:
+        """The same with so many more steps of its last phase but one: where a finished training
+        goes on, at the full rate again."""
+        *before, long, calm = self.phases
+        return replace(self, phases=(*before, replace(long, steps=long.steps + steps), calm))
+
     def at(self, step: int) -> tuple[Phase, float]:
         """The phase of a step and the rate there."""
         first = 0
