@@ -76,10 +76,17 @@ def print_diff(diff: Diff, console: Console | None = None) -> None:
 
 
 def print_account(account: Account, console: Console | None = None) -> None:
-    """Print what a run was estimated to and what it came to, side by side."""
+    """Print what a run was estimated to and what it came to, side by side.
+
+    Nothing where nothing was expected: all was reused, or nobody knew how long it would take.
+    """
     console = console or Console()
     made = account.estimate
     if made is None or account.seconds is None or account.gpu_seconds is None:
+        return
+    if not made.timed and not made.gpu_seconds:
+        return
+    if not made.segments and not account.rendered:
         return
     console.print(
         f"the run of {account.began}, estimated from {escape(made.source)}",

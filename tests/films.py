@@ -76,3 +76,7 @@ class Studio:
         run = storyflow.start(self.file, **{**self.options, **options})
         events = tuple(run.events())
         return Rendered(run.result(), events)
+
+    def retry(self) -> None:
+        """Let the next render try again what failed for good."""
+        storyflow.retry(self.file, **self.options)

@@ -28,7 +28,7 @@ def test_a_film_cancelled_while_it_is_cut_ends_before_the_cut(studio: Studio) ->
             run.cancel()
     assert (run.result().exit_code, run.result().film) == (130, None)
     left = {path.name for path in (studio.folder / "out").rglob("*")}
-    assert left <= {".claim", "shots", "1A.mov", "1B.mov", "1C.mov"}, (
+    assert left <= {".claim", "run.json", "shots", "1A.mov", "1B.mov", "1C.mov"}, (
         "no film, nothing half-written"
     )
     assert studio.render().names == (), "all segments were kept"

@@ -157,6 +157,8 @@ def test_a_failed_shot_leaves_a_partial_film_of_full_length(studio: Studio) -> N
     missing = {s["id"]: s["missing"] for s in made.manifest["shots"]}
     assert missing["1A"] is None
     assert "1B/2" in missing["1B"] and "1B/2" in missing["1C"]
+    assert studio.render().names == (), "what failed for good is left alone"
+    studio.retry()
     assert studio.render().names == ("1B/2", "1B/3", "1B/4", "1C/1")
 
 

@@ -111,6 +111,8 @@ def prepare(environment: dict[str, str]) -> None:
 
 
 def _render(order: Order) -> None:
+    import sitecustomize
+
     from storyflow.cli import main
 
     os.setsid()
@@ -120,6 +122,7 @@ def _render(order: Order) -> None:
         os.dup2(handle, number)
     os.environ.clear()
     os.environ.update(order.environment)
+    sitecustomize.WATCH.move(order.environment["KILL_CAMPAIGN"])  # type: ignore[attr-defined]
     sys.argv = ["storyflow", *order.words]
     main()
 

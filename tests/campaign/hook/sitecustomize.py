@@ -29,12 +29,16 @@ class _Watch:
     """The audit hook of one process. `work` is the campaign's folder."""
 
     def __init__(self, work: str) -> None:
+        self.counts: dict[str, int] = {}
+        self.inside = threading.local()
+        self.move(work)
+
+    def move(self, work: str) -> None:
+        """Watch another campaign's folder: the server that films are forked from outlives one."""
         self.trap = os.path.join(work, "trap.json")
         self.sprung = os.path.join(work, "sprung.json")
         self.fault = os.path.join(work, "fault.json")
         self.rounds = os.path.join(work, "rounds") + os.sep
-        self.counts: dict[str, int] = {}
-        self.inside = threading.local()
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
         if event not in _EVENTS or getattr(self.inside, "busy", False):
@@ -157,4 +161,5 @@ class _Watch:
 
 
 if _work := os.environ.get("KILL_CAMPAIGN"):
-    sys.addaudithook(_Watch(_work))
+    WATCH = _Watch(_work)
+    sys.addaudithook(WATCH)
