@@ -20,9 +20,11 @@ from storyflow.cli.options import (
     Out,
     Pipeline,
     Settings,
+    Shots,
     StoreFolder,
     StoryboardFile,
     Workers,
+    shot_ids,
 )
 from storyflow.cli.render import watched
 
@@ -47,10 +49,7 @@ def submit(
     store: StoreFolder = None,
     cluster: ClusterName = "local",
     settings: Settings = None,
-    shots: Annotated[
-        str | None,
-        typer.Option("--shots", help="Render only these and what they continue: 1C,2A."),
-    ] = None,
+    shots: Shots = None,
     workers: Workers = None,
     allow_outside: AllowOutside = False,
     name: Annotated[
@@ -82,7 +81,7 @@ def submit(
         store=store,
         cluster=cluster,
         settings=settings or (),
-        shots=[s.strip() for s in shots.split(",")] if shots is not None else None,
+        shots=shot_ids(shots),
         workers=workers,
         allow_outside=allow_outside,
         max_gpu_hours=max_gpu_hours,

@@ -29,6 +29,9 @@ Address = Annotated[
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Let references leave the storyboard's folder.")
 ]
+Shots = Annotated[
+    str | None, typer.Option("--shots", help="Render only these and what they continue: 1C,2A.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Number of render workers.")]
 MaxGpuHours = Annotated[
     float | None,
@@ -44,3 +47,8 @@ MaxGpus = Annotated[
 OneClass = Annotated[
     bool, typer.Option("--one-class", help="Reuse and render in one numerics class only.")
 ]
+
+
+def shot_ids(shots: str | None) -> list[str] | None:
+    """The ids in `--shots 1C,2A`; None is every shot."""
+    return None if shots is None else [shot.strip() for shot in shots.split(",")]

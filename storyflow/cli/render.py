@@ -19,9 +19,11 @@ from storyflow.cli.options import (
     Out,
     Pipeline,
     Settings,
+    Shots,
     StoreFolder,
     StoryboardFile,
     Workers,
+    shot_ids,
 )
 
 if TYPE_CHECKING:
@@ -39,10 +41,7 @@ def render(
     store: StoreFolder = None,
     cluster: ClusterName = "local",
     settings: Settings = None,
-    shots: Annotated[
-        str | None,
-        typer.Option("--shots", help="Render only these and what they continue: 1C,2A."),
-    ] = None,
+    shots: Shots = None,
     address: Address = None,
     workers: Workers = None,
     max_gpu_hours: MaxGpuHours = None,
@@ -61,7 +60,7 @@ def render(
         store=store,
         cluster=cluster,
         settings=settings or (),
-        shots=[s.strip() for s in shots.split(",")] if shots is not None else None,
+        shots=shot_ids(shots),
         address=address,
         workers=workers,
         max_gpu_hours=max_gpu_hours,
