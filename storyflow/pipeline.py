@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from storyflow.documents import Strict
+from storyflow.prompts.settings import PromptsSection
 from storyflow.settings import find_named, load_settings
 from storyflow.timing import Size, parse_rate, parse_size
 
@@ -204,6 +205,7 @@ class Profile(Strict):
     negative: str = Field(
         default="", description="What the picture must not show; `default` is storyflow's own."
     )
+    prompts: PromptsSection = PromptsSection()
     windows: WindowsSection = WindowsSection()
     forcing: ForcingSection = ForcingSection()
     engine: EngineSection = EngineSection()
