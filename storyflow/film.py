@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
 from storyflow.poison import FAILED, Poison
+from storyflow.prompts.settle import Settled, settle
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.rooting import root_of, rooted
@@ -38,6 +39,7 @@ from storyflow.store.artifacts import Artifact
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 from storyflow.storyboard.resolve import resolve
+from storyflow.storyboard.resolved import ResolvedFilm
 
 Emit = Callable[[Event], None]
 
@@ -87,9 +89,20 @@ def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
     lock = read_lock(order.lock_file)
     film = resolve(order.film, lock.pinned, allow_outside=order.allow_outside)
-    lock = pin(lock, film)
-    plan = make_plan(film, lock, order.profile, order.pipeline, order.kind)
-    return Production(plan, lock, order.kind)
+    settled = settle_prompts(order, film, pin(lock, film))
+    plan = make_plan(film, settled.lock, order.profile, order.pipeline, order.kind)
+    plan = replace(plan, notices=(*plan.notices, *settled.notices))
+    return Production(plan, settled.lock, order.kind)
+
+
+def settle_prompts(order: Order, film: ResolvedFilm, lock: Lock) -> Settled:
+    """The lock with every prompt that needs no model. Raises StoryboardError.
+
+    A kind that reads no prompts pins none: its animatics say nothing about the film's words.
+    """
+    if not order.kind.embeds_prompts:
+        return Settled(lock, ())
+    return settle(film, lock, order.profile.prompts, order.kind.tokens, file=order.lock_file)
 
 
 async def render_film(

@@ -15,6 +15,7 @@ from storyflow.forcing.config import ForcingConfig, Lora
 from storyflow.forcing.cost.advice import advice
 from storyflow.forcing.cost.flops import forward_passes, segment_flops
 from storyflow.forcing.lattice import ForcingLattice, TransformerShape
+from storyflow.forcing.tokens import PromptTokens
 from storyflow.forcing.wrong import WrongSetting
 from storyflow.pipeline import (
     EngineSection,
@@ -113,6 +114,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         wants_gpu=model.id != "toybox",
         notices=advice(config),
         memory=None if model.id == "toybox" else _memory(config, found.shape, size),
+        tokens=PromptTokens(model.id, model.revision),
     )
 
 
@@ -165,6 +167,7 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
         wants_gpu=True,
         modes=frozenset({modes[pictures]}),
         memory=_memory(config, found.shape, size),
+        tokens=PromptTokens(model.id, model.revision),
     )
 
 

@@ -1,7 +1,8 @@
 """The lock, `x.lock.yaml` beside a storyboard: what was decided once and must not change by itself.
 
-Ids of shots that have none in the file, seeds, windows that were rendered, chosen and held takes.
-It is written by storyflow and meant for git. Reading it back gives the same value.
+Ids of shots that have none in the file, seeds, windows that were rendered, chosen and held takes,
+and the words of every prompt. It is written by storyflow and meant for git. Reading it back gives
+the same value.
 """
 
 from __future__ import annotations
@@ -70,6 +71,49 @@ class Held:
 
 
 @dataclass(frozen=True)
+class LockedPrompt:
+    """The prompt of one beat: `text` is what the model is told, whoever wrote it.
+
+    `stamp` is `FACTS-WRITTEN`: the hash of what the storyboard said of the beat when the prompt was
+    written (or kept), and that of the text as it was written. A text with another one was edited by
+    hand, which `hand` marks for readers. `source` is who wrote it. `caption` is the structured
+    caption that a model's text was made from, as JSON; the composer's can be had from the
+    storyboard. `dropped` are the clauses that were left out to make it fit. A `provisional` one
+    stands in for a model's and is written anew by the next run.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    text: str
+    stamp: str
+    source: str = "composer"
+    hand: bool = False
+    provisional: bool = False
+    caption: str = ""
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> str:
+        """The hash of what the storyboard said."""
+        return self.stamp.partition("-")[0]
+
+    @property
+    def written(self) -> str:
+        """The hash of the text as it was written."""
+        return self.stamp.partition("-")[2]
+
+
+@dataclass(frozen=True)
+class LockedPrompts:
+    """The prompts of a shot, beat by beat, for the pipelines of one prompt profile."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    profile: str
+    beats: tuple[LockedPrompt, ...]
+
+
+@dataclass(frozen=True)
 class LockedShot:
     """What is pinned for one shot. `chosen` is the take for the cut, None if nobody chose."""
 
@@ -81,6 +125,11 @@ class LockedShot:
     chosen: int | None = None
     windows: tuple[PinnedWindows, ...] = ()
     held: Held | None = None
+    prompts: tuple[LockedPrompts, ...] = ()
+
+    def prompts_for(self, profile: str) -> tuple[LockedPrompt, ...]:
+        """The prompts of one prompt profile, beat by beat; none where none were written."""
+        return next((each.beats for each in self.prompts if each.profile == profile), ())
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from storyflow.documents import Strict, inspect_document, validate
 from storyflow.errors import InfrastructureError, InputError, Problem, StoryboardError
-from storyflow.lock import Branch, Held, Lock, LockedShot, LockedTake, PinnedWindows
+from storyflow.lock import (
+    Branch,
+    Held,
+    Lock,
+    LockedPrompt,
+    LockedPrompts,
+    LockedShot,
+    LockedTake,
+    PinnedWindows,
+)
 from storyflow.locktext import lock_text
 from storyflow.seeds import shot_seed
 
@@ -174,6 +183,20 @@ def pin_windows(lock: Lock, plan: Plan, rendered: Container[str]) -> Lock:
         if new is not None and (old is None or not _covers(old, new)):
             others = (w for w in entry.windows if w.pipeline != plan.pipeline)
             entry = replace(entry, windows=tuple(sorted((*others, new), key=lambda w: w.pipeline)))
+        shots.append(entry)
+    return replace(lock, shots=tuple(shots))
+
+
+def pin_prompts(lock: Lock, profile: str, prompts: Mapping[str, tuple[LockedPrompt, ...]]) -> Lock:
+    """The lock with these prompts of one prompt profile, by shot, beat by beat."""
+    shots = []
+    for entry in lock.shots:
+        new = prompts.get(entry.id)
+        if new is not None and new != entry.prompts_for(profile):
+            kept = [each for each in entry.prompts if each.profile != profile]
+            kept += [LockedPrompts(profile, new)] if new else []
+            ordered = tuple(sorted(kept, key=lambda each: each.profile))
+            entry = replace(entry, prompts=ordered)
         shots.append(entry)
     return replace(lock, shots=tuple(shots))
 

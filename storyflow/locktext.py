@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from storyflow.lock import Lock, LockedShot, LockedTake
+from storyflow.lock import Lock, LockedPrompt, LockedShot, LockedTake
 
 HEADER = """\
-# Written by storyflow; keep it in git beside the storyboard. What was decided once and must not
-# change by itself: ids, seeds, rendered windows (frames per segment), chosen and held takes.
+# Written by storyflow; keep it in git beside the storyboard. What was decided once: ids, seeds,
+# rendered windows (frames per segment), takes, and prompts, whose text you may edit here.
 """
 
 
@@ -97,6 +97,29 @@ def _shot_items(shot: LockedShot) -> Iterator[tuple[str, object]]:
                 "facts": [_Row(fact) for fact in held.facts],
             },
         )
+    if shot.prompts:
+        yield (
+            "prompts",
+            [
+                {"profile": each.profile, "beats": [dict(_prompt_items(b)) for b in each.beats]}
+                for each in shot.prompts
+            ],
+        )
+
+
+def _prompt_items(prompt: LockedPrompt) -> Iterator[tuple[str, object]]:
+    yield "text", prompt.text
+    if prompt.hand:
+        yield "hand", True
+    if prompt.provisional:
+        yield "provisional", True
+    if prompt.source != LockedPrompt.source:
+        yield "source", prompt.source
+    if prompt.dropped:
+        yield "dropped", list(prompt.dropped)
+    if prompt.caption:
+        yield "caption", prompt.caption
+    yield "stamp", prompt.stamp
 
 
 def _take_items(take: LockedTake) -> Iterator[tuple[str, object]]:

@@ -145,6 +145,23 @@ class Renderer(Protocol):
         """Give the memory back."""
 
 
+class Tokens(Protocol):
+    """How long prompts are to a text encoder, told without loading it."""
+
+    @property
+    def limit(self) -> int:
+        """The most tokens that the text encoder reads."""
+
+    def fits(self, text: str, *, fetch: bool = False) -> bool | None:
+        """Whether it reads all of a text; None where its tokenizer can't be had.
+
+        With `fetch`, a tokenizer that isn't here is fetched.
+        """
+
+    def count(self, text: str, *, fetch: bool = False) -> int | None:
+        """Tokens of a text, None where its tokenizer can't be had. Raises ModelError."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one segment costs, before it is rendered: floating-point operations."""
@@ -194,7 +211,8 @@ class ModelKind:
     `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes
     frames. `notice` is one line to tell the user about the weights in use, or None; `notices` are
     about settings, told with the plan's. `memory` predicts, for a window in frames, what it needs
-    on common graphics cards; None for kinds that need none.
+    on common graphics cards; None for kinds that need none. `tokens` measures prompts; None for
+    kinds without a text encoder.
     """
 
     name: str
@@ -214,3 +232,4 @@ class ModelKind:
     modes: frozenset[Mode] = EVERY_MODE
     notices: tuple[Problem, ...] = ()
     memory: Callable[[int], tuple[CardFit, ...]] | None = None
+    tokens: Tokens | None = None

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from plan_films import film, planned, rendered
 
 from storyflow.errors import InfrastructureError, InputError, StoryboardError
-from storyflow.lock import Branch, Held, Lock, LockedShot, LockedTake, PinnedWindows
+from storyflow.lock import (
+    Branch,
+    Held,
+    Lock,
+    LockedPrompt,
+    LockedPrompts,
+    LockedShot,
+    LockedTake,
+    PinnedWindows,
+)
 from storyflow.lockfile import (
     choose_take,
     lock_path,
@@ -40,6 +49,16 @@ held = st.builds(
     st.lists(st.tuples(text, text), max_size=3).map(tuple),
     st.integers(0, 50),
 )
+prompts = st.builds(
+    LockedPrompt,
+    text=text,
+    stamp=text,
+    source=text | st.just("composer"),
+    hand=st.booleans(),
+    provisional=st.booleans(),
+    caption=text,
+    dropped=st.lists(text, max_size=2).map(tuple),
+)
 shots = st.builds(
     LockedShot,
     id=text | st.sampled_from(["1E2", "007", "null", "yes", "1:30", "~", "", "- a", "#", "\x85"]),
@@ -50,6 +69,10 @@ shots = st.builds(
         tuple
     ),
     held=st.none() | held,
+    prompts=st.lists(
+        st.builds(LockedPrompts, text, st.lists(prompts, max_size=2).map(tuple)),
+        max_size=2,
+    ).map(tuple),
 )
 locks = st.builds(Lock, st.lists(shots, max_size=3).map(tuple), st.none() | seeds)
 
@@ -90,6 +113,15 @@ def test_a_lock_is_readable_text_with_one_line_per_fact(tmp_path: Path) -> None:
                 (LockedTake(1, 11), LockedTake(2, 22, Branch(1, 3))),
                 chosen=2,
                 windows=(PinnedWindows("toybox", ((97, 80), (80,)), 13),),
+                prompts=(
+                    LockedPrompts(
+                        "toybox",
+                        (
+                            LockedPrompt("Waves break.", "f1-w1"),
+                            LockedPrompt("A gull: 'Ah!'", "f2-w2", source="m@1", hand=True),
+                        ),
+                    ),
+                ),
             ),
         ),
     )
@@ -109,6 +141,15 @@ def test_a_lock_is_readable_text_with_one_line_per_fact(tmp_path: Path) -> None:
         "  - {take: 2, seed: 22, branch: {take: 1, segments: 3}}",
         "  windows:",
         "  - {pipeline: toybox, head: 13, beats: [[97, 80], [80]]}",
+        "  prompts:",
+        "  - profile: toybox",
+        "    beats:",
+        '    - text: "Waves break."',
+        '      stamp: "f1-w1"',
+        """    - text: "A gull: 'Ah!'\"""",
+        "      hand: true",
+        '      source: "m@1"',
+        '      stamp: "f2-w2"',
     ]
 
 

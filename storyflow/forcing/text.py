@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import re
 from typing import Any
 
-import ftfy
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,14 +11,8 @@ from numpy.typing import NDArray
 from storyflow.errors import SegmentError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.loading import load_text_encoder
-from storyflow.forcing.segment import TEXT_TOKENS
+from storyflow.forcing.tokens import TEXT_TOKENS, clean
 from storyflow.forcing.windowed import encoder_numerics, pinned_threads
-
-
-def clean(text: str) -> str:
-    """Repair broken characters and HTML entities and join white space, as in training."""
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return re.sub(r"\s+", " ", text.strip()).strip()
 
 
 class UMT5TextEncoder:

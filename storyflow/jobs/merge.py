@@ -1,8 +1,9 @@
 """Two locks of one film that changed apart, joined fact by fact.
 
-A fact is a shot's fingerprint, one take's seed and branch, the windows on one pipeline, the chosen
-take or the held one. Each is taken from the side that changed it since both were the same; where
-both changed it, differently, that is a conflict and this machine's stays.
+A fact is a shot's fingerprint, one take's seed and branch, the windows on one pipeline, the prompts
+of one prompt profile, the chosen take or the held one. Each is taken from the side that changed it
+since both were the same; where both changed it, differently, that is a conflict and this machine's
+stays.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from storyflow.lock import Held, Lock, LockedShot, LockedTake, PinnedWindows
+from storyflow.lock import Held, Lock, LockedPrompts, LockedShot, LockedTake, PinnedWindows
 
 _Fact = tuple[str, str | int]
 _Facts = Mapping[_Fact, object]
@@ -76,6 +77,7 @@ def _facts(shot: LockedShot | None) -> _Facts:
     facts: dict[_Fact, object] = {("fingerprint", ""): shot.fingerprint}
     facts |= {("take", take.take): take for take in shot.takes}
     facts |= {("windows", windows.pipeline): windows for windows in shot.windows}
+    facts |= {("prompts", prompts.profile): prompts for prompts in shot.prompts}
     if shot.chosen is not None:
         facts["chosen", ""] = shot.chosen
     if shot.held is not None:
@@ -86,6 +88,7 @@ def _facts(shot: LockedShot | None) -> _Facts:
 def _shot(id: str, facts: _Facts) -> LockedShot:
     takes = [fact for fact in facts.values() if isinstance(fact, LockedTake)]
     windows = [fact for fact in facts.values() if isinstance(fact, PinnedWindows)]
+    prompts = [fact for fact in facts.values() if isinstance(fact, LockedPrompts)]
     fingerprint, chosen = facts.get(("fingerprint", "")), facts.get(("chosen", ""))
     held = facts.get(("held", ""))
     assert chosen is None or isinstance(chosen, int)
@@ -97,6 +100,7 @@ def _shot(id: str, facts: _Facts) -> LockedShot:
         chosen=chosen,
         windows=tuple(sorted(windows, key=lambda w: w.pipeline)),
         held=held,
+        prompts=tuple(sorted(prompts, key=lambda p: p.profile)),
     )
 
 
@@ -106,6 +110,7 @@ def _conflict(shot: str, fact: _Fact, here: object, there: object) -> Conflict:
         "fingerprint": "text",
         "take": f"take {of}",
         "windows": f"windows on {of}",
+        "prompts": f"prompts of {of}",
         "chosen": "chosen take",
         "held": "held take",
     }[kind]
@@ -122,6 +127,8 @@ def _words(fact: object) -> str:
             return f"seed {seed}, {branch.segments} segments of take {branch.take}"
         case PinnedWindows(beats=beats):
             return "/".join(_row(beat) for beat in beats)
+        case LockedPrompts(beats=beats):
+            return " / ".join(repr(beat.text) for beat in beats)
         case Held(pipeline=pipeline, take=take):
             return f"take {take} on {pipeline}"
         case _:

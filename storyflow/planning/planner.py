@@ -23,6 +23,8 @@ from storyflow.planning.takes import Script, ShotPlan, Takes
 from storyflow.planning.windows import Windows
 from storyflow.prompts.describe import prompt_for
 from storyflow.prompts.negative import negative
+from storyflow.prompts.seen import seen_files
+from storyflow.prompts.standing import standings
 from storyflow.renderer import ModelKind
 from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
 from storyflow.timing import nominal
@@ -53,7 +55,7 @@ def make_plan(
         embeds_prompts=kind.embeds_prompts,
         history=profile.forcing.history,
         rate=profile.fps,
-        notices=(*notices, *planner.problems),
+        notices=(*notices, *planner.problems, *planner.unwritten_notice()),
     )
 
 
@@ -94,11 +96,14 @@ class _Planner:
             policy=profile.windows.policy,
             cost=lru_cache(maxsize=None)(lambda window: kind.cost(window).flops),
         )
+        # Many shots of a long film have the same beats.
+        self.lay_out = lru_cache(maxsize=1000)(lay_out)
         self.sources = Sources(profile.frame, kind.lattice.overlap, profile.fps)
         self.makes = Takes(kind, profile.frame, pipeline)
         self.takes: dict[str, list[PlannedTake]] = {}
         self.histories: dict[str, tuple[Span, ...]] = {}
         self.problems: list[Problem] = []
+        self.unwritten: list[ResolvedShot] = []
 
     def run(self) -> None:
         """Plan every shot, sources before those that continue them."""
@@ -143,7 +148,7 @@ class _Planner:
         entry = self.entries[shot.id]
         rendered = _rendered(entry, self.pipeline)
         try:
-            layout = lay_out(needs, self.windows, rendered)
+            layout = self.lay_out(needs, self.windows, rendered)
         except BeatTooShort as error:
             self.problems.append(self._too_short(shot, error))
             return
@@ -156,15 +161,42 @@ class _Planner:
             return
         scripts = tuple(
             Script(
-                prompt_for(shot, beat),
+                prompt,
                 negative(beat.avoid, self.profile.negative) if self.kind.reads_negative else "",
             )
-            for beat in shot.beats
+            for beat, prompt in zip(shot.beats, self._prompts(shot, entry), strict=True)
         )
         plan = ShotPlan(shot, entry, needs, layout, scripts, history, conditions)
         self.histories[shot.id] = history
         self.takes[shot.id], problems = self.makes.plan(plan)
         self.problems += problems
+
+    def _prompts(self, shot: ResolvedShot, entry: LockedShot) -> list[str]:
+        """The words of every beat: the lock's where they hold, else the composer's."""
+        settings = self.profile.prompts
+        locked = entry.prompts_for(settings.profile) if self.kind.embeds_prompts else ()
+        rows = standings(shot, locked, seen_files(shot, settings)) if locked else ()
+        if not (rows and all(row.valid for row in rows)):
+            self.unwritten.append(shot)
+        if not rows:
+            return [prompt_for(shot, beat) for beat in shot.beats]
+        return [
+            row.text if row.usable else prompt_for(shot, beat)
+            for row, beat in zip(rows, shot.beats, strict=True)
+        ]
+
+    def unwritten_notice(self) -> Iterator[Problem]:
+        """Whose words are the composer's only until a model has written them."""
+        if self.profile.prompts.composed or not self.kind.embeds_prompts or not self.unwritten:
+            return
+        ids = [shot.id for shot in self.unwritten]
+        names = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        what = (
+            f"the prompts of {names} are not written yet by {self.profile.prompts.language.model}, "
+            "this plan has the composer's"
+        )
+        cure = "storyflow prompts writes them, and so does a render"
+        yield notice(self.unwritten[0], "unwritten-prompts", what, cure=cure)
 
     def _needs(self, shot: ResolvedShot) -> Needs | None:
         """What a shot asks of its frames; None, and a problem told, if no window holds it."""
