@@ -14,37 +14,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
+from storyflow.media.decoding import brief, open_clip, pixel_shape, upright, video_of
 from storyflow.media.fit import Fit, on_frame
 from storyflow.media.reading import BadMedia, Reading, refuse_huge
 from storyflow.timing import Size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
-
-_OPTIONS = {
-    # The containers that `from:` takes. A playlist or a list of files would lead elsewhere.
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
-    "protocol_whitelist": "file",
-}
 
 _MOST_RECENT = 10_000
 """Time stamps held at once while a clip is read."""
 
 _SEEK_MARGIN = Fraction(1)
 """Seconds before the first wanted picture: a key frame may stand a little after its own time."""
-
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-"""swscale's matrix by a file's tag (ITU-T H.273); everything else is taken for bt709, 1."""
-
-_HDR = {16: "PQ", 18: "HLG"}
 
 
 def read_tail(path: Path, frames: int, fps: Fraction, size: Size, fit: Fit) -> Reading:
@@ -64,7 +52,7 @@ def read_tail(path: Path, frames: int, fps: Fraction, size: Size, fit: Fit) -> R
     except BadMedia:
         raise
     except (av.FFmpegError, ValueError, ArithmeticError) as error:
-        what = f"this can't be read as a clip ({_brief(error)})"
+        what = f"this can't be read as a clip ({brief(error)})"
         raise BadMedia("broken-media", what, "export it again, as MP4 with H.264") from None
 
 
@@ -83,8 +71,8 @@ class _Times:
 
 def _times(path: Path, span: Fraction) -> _Times:
     """The times of all pictures in the last `span` seconds."""
-    with _open(path) as container:
-        stream = _video(container)
+    with open_clip(path) as container:
+        stream = video_of(container)
         base, rate, promised = stream.time_base, stream.average_rate, stream.frames
         read = _read_stamps(container, stream, span)
         # Only a Matroska file hides that it was cut off: others have an index, or no end.
@@ -150,8 +138,8 @@ def _from(stamps: set[int], start: int) -> list[int]:
 def _counted_times(path: Path, span: Fraction, rate: Fraction | None) -> _Times:
     """Times by counting, for containers that keep none: every picture is decoded."""
     rate = rate or Fraction(24)
-    with _open(path) as container:
-        count = sum(1 for _ in container.decode(_video(container)))
+    with open_clip(path) as container:
+        count = sum(1 for _ in container.decode(video_of(container)))
     if not count:
         raise BadMedia("empty-clip", "this clip holds no pictures", "export it again")
     numbers = range(max(0, count - int(span * rate) - 1), count)
@@ -224,8 +212,8 @@ def _decode(
     """The wanted pictures by name, as far as they are found, decoding from the key frame before
     `near` seconds, or all that comes before them."""
     found: dict[int, NDArray[np.uint8]] = {}
-    with _open(path) as container:
-        stream = _video(container)
+    with open_clip(path) as container:
+        stream = video_of(container)
         stream.codec_context.thread_type = "AUTO"
         if near is not None and stream.time_base is not None:
             container.seek(int(near / stream.time_base), stream=stream, backward=True)
@@ -233,74 +221,8 @@ def _decode(
             name = number if counted else frame.pts
             if name in wanted and not frame.is_corrupt:
                 refuse_huge(frame.width, frame.height, "clip")
-                image, stretch = _upright(frame, _pixel_shape(stream))
+                image, stretch = upright(frame, pixel_shape(stream))
                 found[name] = on_frame(image, size, fit, stretch=stretch)
                 if len(found) == len(wanted):
                     break
     return found
-
-
-def _upright(frame: VideoFrame, stretch: float) -> tuple[Image.Image, float]:
-    """A decoded frame in RGB the way it is to be seen, and the shape of its pixels then."""
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise
-    pixels = np.ascontiguousarray(np.rot90(_rgb(frame), turns))
-    return Image.fromarray(pixels), 1 / stretch if turns % 2 else stretch
-
-
-def _rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-
-    exact = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
-    full = int(frame.color_range) == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    made = VideoReformatter().reformat(
-        frame,
-        format="rgb24",
-        src_colorspace=_MATRICES.get(int(frame.colorspace), 1),
-        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=exact | Interpolation.BITEXACT,
-        threads=1,
-    )
-    return cast("NDArray[np.uint8]", made.to_ndarray())
-
-
-def _open(path: Path) -> InputContainer:
-    import av
-
-    return av.open(str(path), options=_OPTIONS)
-
-
-def _video(container: InputContainer) -> VideoStream:
-    """The clip's own pictures: a cover inside a sound file is none. Raises BadMedia."""
-    from av.stream import Disposition
-
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [s for s in container.streams.video if not s.disposition & covers]
-    if not streams:
-        what = (
-            "this clip has no pictures, only sound"
-            if container.streams.audio
-            else ("this clip has no pictures")
-        )
-        raise BadMedia("empty-clip", what, "name a clip with a picture track")
-    stream = streams[0]
-    context: Any = stream.codec_context
-    if context is None:
-        what = "this clip's pictures are in a format that storyflow's decoder does not know"
-        raise BadMedia("unknown-media", what, "export it again, as MP4 with H.264")
-    refuse_huge(context.width, context.height, "clip")
-    if (name := _HDR.get(context.color_trc)) is not None:
-        what = f"this clip is HDR ({name}), the model knows SDR only"
-        raise BadMedia("hdr-clip", what, "export it as SDR (bt709)")
-    return stream
-
-
-def _pixel_shape(stream: VideoStream) -> float:
-    """A pixel's width over its height; what no camera makes is a mistake in the file."""
-    shape = stream.sample_aspect_ratio
-    return float(shape) if shape is not None and Fraction(1, 4) < shape < 4 else 1.0
-
-
-def _brief(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return (text or type(error).__name__).splitlines()[0][:100]

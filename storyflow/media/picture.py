@@ -31,6 +31,18 @@ def read_picture(path: Path, size: Size, fit: Fit) -> Reading:
     Raises BadMedia for what is no picture, is broken or absurdly large, OSError for a file that
     can't be read.
     """
+    image, notices = open_picture(path)
+    try:
+        return Reading(on_frame(image, size, fit)[None], notices)
+    except Exception as error:
+        raise _broken(error) from None
+
+
+def open_picture(path: Path) -> tuple[Image.Image, tuple[str, ...]]:
+    """A picture in RGB as `read_picture` takes it, of its own size, and what was adjusted.
+
+    Raises like `read_picture`.
+    """
     if path.stat().st_size > MAX_BYTES:
         what = f"this file has more than {MAX_BYTES // 1_000_000} MB"
         raise BadMedia("huge-media", what, "export it smaller")
@@ -39,14 +51,16 @@ def read_picture(path: Path, size: Size, fit: Fit) -> Reading:
         with warnings.catch_warnings():
             # Of damaged tags Pillow warns, of bombs too, but at more pixels than are taken here.
             warnings.simplefilter("ignore")
-            image, notices = _decoded(data)
-            frame = on_frame(image, size, fit)
+            return _decoded(data)
     except BadMedia:
         raise
     except Exception as error:  # a hostile file makes a decoder raise anything
-        what = f"this can't be read as a picture ({_brief(error)})"
-        raise BadMedia("broken-media", what, "export it again") from None
-    return Reading(frame[None], notices)
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> BadMedia:
+    what = f"this can't be read as a picture ({_brief(error)})"
+    return BadMedia("broken-media", what, "export it again")
 
 
 def _decoded(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
