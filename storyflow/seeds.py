@@ -24,10 +24,13 @@ def segment_seed(take_seed: int, born: int, index: int, attempt: int = 1) -> int
     `born` is the take in which the segment was first planned (not a take that merely shares it),
     `index` its place in the take from 0, `attempt` counts the tries that were judged, from 1.
     """
-    return _hashed("segment", str(take_seed), str(born), str(index), str(attempt))
+    return _number(f"segment\0{take_seed}\0{born}\0{index}\0{attempt}")
 
 
 def _hashed(*parts: str) -> int:
     # A separator that no part can contain keeps ("1", "12") and ("11", "2") apart.
-    digest = hashlib.sha256("\0".join(part.replace("\0", "\0\0") for part in parts).encode())
-    return int.from_bytes(digest.digest()[:8], "big") >> (64 - SEED_BITS)
+    return _number("\0".join([part.replace("\0", "\0\0") for part in parts]))
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> (64 - SEED_BITS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storyflow.farm.history import locate
-from storyflow.planning.keys import history_digest, key_inputs, segment_key
+from storyflow.planning.keys import hashed, history_digest, key_inputs
 from storyflow.planning.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact, StoredSpan
@@ -35,12 +35,8 @@ def identify(
     spans, hashes = locate(segment, segments, artifacts, grid)
     history = history_digest(hashes) if spans else None
     digests = (prompt.digest if prompt else None, negative.digest if negative else None)
-    return Identity(
-        key=segment_key(segment.inputs, history, *digests),
-        inputs=key_inputs(segment.inputs, history, *digests),
-        history=spans,
-        history_digest=history,
-    )
+    inputs = key_inputs(segment.inputs, history, *digests)
+    return Identity(hashed(inputs), inputs, spans, history)
 
 
 def history_grid(plan: Plan, kind: ModelKind) -> int | None:

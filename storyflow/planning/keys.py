@@ -42,6 +42,7 @@ from storyflow.timing import Size
 __all__ = [
     "PIXEL_VERSION",
     "canonical",
+    "hashed",
     "history_digest",
     "key_inputs",
     "media_key",
@@ -63,9 +64,9 @@ _ENCODER = json.JSONEncoder(
 
 def segment_recipe(inputs: SegmentInputs, history: Sequence[Span]) -> str:
     """The name of a segment in a plan: 64 hex digits."""
-    body = _body(inputs, inputs.prompt, inputs.negative)
-    body["history"] = [[span.segment, span.start, span.stop] for span in history]
-    return _digest("segment recipe", body)
+    spans = ",".join(f"[{canonical(s.segment)},{s.start},{s.stop}]" for s in history)
+    texts = canonical(inputs.prompt), canonical(inputs.negative)
+    return hashed(_segment("segment recipe", inputs, *texts, f"[{spans}]"))
 
 
 def segment_key(
@@ -80,7 +81,7 @@ def segment_key(
     `negative` the digests of the embeddings (None where the model kind embeds nothing: then the
     texts themselves are in the key).
     """
-    return hashlib.sha256(key_inputs(inputs, history, prompt, negative).encode()).hexdigest()
+    return hashed(key_inputs(inputs, history, prompt, negative))
 
 
 def key_inputs(
@@ -89,14 +90,14 @@ def key_inputs(
     prompt: str | None = None,
     negative: str | None = None,
 ) -> str:
-    """The JSON text whose sha256 is `segment_key` of the same arguments."""
-    body = _body(
+    """The JSON text that is `hashed` to `segment_key` of the same arguments."""
+    return _segment(
+        "segment",
         inputs,
-        inputs.prompt if prompt is None else {"embedding": prompt},
-        inputs.negative if negative is None else {"embedding": negative},
+        canonical(inputs.prompt if prompt is None else {"embedding": prompt}),
+        canonical(inputs.negative if negative is None else {"embedding": negative}),
+        canonical(history),
     )
-    body["history"] = history
-    return canonical({"what": "segment", **body})
 
 
 def prompt_recipe(encoder: str, text: str) -> str:
@@ -138,27 +139,52 @@ def history_digest(hashes: Iterable[str]) -> str:
     return _digest("history", {"frames": list(hashes)})
 
 
+def hashed(text: str) -> str:
+    """The sha256 of a text, as hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def canonical(value: object) -> str:
     """JSON that is the same for equal values. Raises ValueError for NaN and infinity."""
     return _ENCODER.encode(value)
 
 
-def _body(inputs: SegmentInputs, prompt: object, negative: object) -> dict[str, object]:
+def _segment(what: str, inputs: SegmentInputs, prompt: str, negative: str, history: str) -> str:
+    """The canonical JSON of a segment; `prompt`, `negative` and `history` are JSON already.
+
+    Written out name by name: a film has thousands of segments that differ in a few values, and
+    encoding each from a dict was the greatest single cost of planning.
+    """
     spec = inputs.spec
-    return {
-        "pixels": PIXEL_VERSION,
-        "model": inputs.model,
-        "fields": dict(inputs.pixel_fields),
-        "prompt": prompt,
-        "negative": negative,
-        "conditions": [[c.role, c.digest, c.fit] for c in inputs.conditions],
-        "seed": spec.seed,
-        "width": spec.width,
-        "height": spec.height,
-        "window": spec.window,
-        "overlap": spec.overlap,
-        "label": spec.label,
-    }
+    conditions = canonical([[c.role, c.digest, c.fit] for c in inputs.conditions])
+    return (
+        f'{{"conditions":{conditions},"fields":{_FIELDS.text(inputs.pixel_fields)},'
+        f'"height":{spec.height},"history":{history},"label":{canonical(spec.label)},'
+        f'"model":{canonical(inputs.model)},"negative":{negative},"overlap":{spec.overlap},'
+        f'"pixels":{PIXEL_VERSION},"prompt":{prompt},"seed":{spec.seed},"what":"{what}",'
+        f'"width":{spec.width},"window":{spec.window}}}'
+    )
+
+
+class _Fields:
+    """The JSON of profile fields; all segments of a plan share one tuple of them.
+
+    It is known again by identity: 1, 1.0 and True are equal, but not the same JSON.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[tuple[str, object], ...], str] = ((), "{}")
+
+    def text(self, fields: tuple[tuple[str, object], ...]) -> str:
+        """`canonical` of the fields as an object."""
+        known, text = self._last
+        if known is not fields:
+            text = canonical(dict(fields))
+            self._last = (fields, text)
+        return text
+
+
+_FIELDS = _Fields()
 
 
 def _prompt(encoder: str, text: str) -> dict[str, object]:
@@ -166,4 +192,4 @@ def _prompt(encoder: str, text: str) -> dict[str, object]:
 
 
 def _digest(what: str, body: dict[str, object]) -> str:
-    return hashlib.sha256(canonical({"what": what, **body}).encode()).hexdigest()
+    return hashed(canonical({"what": what, **body}))

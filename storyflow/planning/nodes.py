@@ -82,6 +82,8 @@ class Segment:
     @property
     def parents(self) -> tuple[str, ...]:
         """Recipes of the segments whose frames it continues."""
+        if len(self.history) < 2:
+            return (self.history[0].segment,) if self.history else ()
         return tuple(dict.fromkeys(span.segment for span in self.history))
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from storyflow.renderer import Lattice
@@ -52,7 +53,15 @@ class Windows:
 
     def lengths(self, *, fresh: bool) -> range:
         """Legal new frames of one segment."""
-        return self.lattice.new_frames(fresh=fresh)
+        return self._first if fresh else self._more
+
+    @cached_property
+    def _first(self) -> range:
+        return self.lattice.new_frames(fresh=True)
+
+    @cached_property
+    def _more(self) -> range:
+        return self.lattice.new_frames(fresh=False)
 
     def least(self, *, fresh: bool) -> int:
         """The shortest segment."""

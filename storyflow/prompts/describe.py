@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from storyflow.errors import Problem, StoryboardError
 from storyflow.prompts.caption import ShotCaption, Subject
@@ -61,18 +62,33 @@ def describe(shot: ResolvedShot, beat: ResolvedBeat) -> ShotCaption:
 
     Raises StoryboardError if the beat names someone who isn't among its `who`.
     """
-    cast = _Cast(beat.who)
+    cast = _cast(beat.who)
     return ShotCaption(
         subjects=_subjects(shot, beat, cast),
         shot_type=beat.size,
         shot_angle=beat.angle,
         shot_position=beat.view,
-        camera_motion=move_prose(cast.called(beat.move or "")),
+        camera_motion=_motion(cast.called(beat.move or "")),
         environment=tidy(beat.place.look) if beat.place else "",
         lighting=tidy(beat.light or ""),
         style=", ".join(fragment(text) for text in (*beat.style, _lens(beat.lens)) if text),
         dialogue=tidy(beat.say or ""),
     )
+
+
+# A film has the same people in shot after shot, and few camera moves.
+_motion = lru_cache(maxsize=1024)(move_prose)
+
+
+@lru_cache(maxsize=1024)
+def _cast(who: tuple[Character, ...]) -> _Cast:
+    return _Cast(who)
+
+
+@lru_cache(maxsize=64)
+def _found(mention: re.Pattern[str], text: str) -> tuple[re.Match[str], ...]:
+    """Asked several times in a row about one beat's text."""
+    return tuple(mention.finditer(text)) if "@" in text else ()
 
 
 class _Cast:
@@ -84,6 +100,10 @@ class _Cast:
         self.looks = {
             each.name: tidy(each.look) if words(each.look) else f"the {each.name}" for each in who
         }
+        self._subjects = {
+            name: replace(_kind_of(head(look)), appearance=look)
+            for name, look in self.looks.items()
+        }
         shorts = short_names([self.looks[each.name] for each in who])
         self.shorts = dict(zip(self.looks, shorts, strict=True))
         names = "|".join(re.escape(name) for name in sorted(self.looks, key=len, reverse=True))
@@ -91,20 +111,23 @@ class _Cast:
             rf"(?<![\w@])@(?P<name>{names or '(?!)'})(?!\w)(?P<possessive>(?:['\u2019]s?(?!\w))?)"
         )
 
-    def find(self, text: str) -> list[re.Match[str]]:
+    def find(self, text: str) -> tuple[re.Match[str], ...]:
         """Mentions of characters, in order; of two names that fit, the longer one."""
-        return list(self._mention.finditer(text))
+        return _found(self._mention, text)
 
     def called(self, text: str) -> str:
         """The text with short names in place of `@names`; who isn't here keeps the bare name."""
+        text = tidy(text)
+        if "@" not in text:
+            return text
         known = self._mention.sub(
-            lambda found: self.shorts[found["name"]] + found["possessive"], tidy(text)
+            lambda found: self.shorts[found["name"]] + found["possessive"], text
         )
         return _ANY_NAME.sub(r"\1", known)
 
     def subject(self, name: str) -> Subject:
         """A character as a subject that does nothing yet."""
-        return replace(_kind_of(head(self.looks[name])), appearance=self.looks[name])
+        return self._subjects[name]
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ _CLAUSE_END = re.compile(r"[,;]|(?<=[a-z]{3})[.!?](?=\s)")
 @_remembered
 def words(text: str) -> tuple[str, ...]:
     """The words of a text, in lower case."""
+    if text.isascii():
+        return tuple(_WORD.findall(text.lower()))
     return tuple(_lower(word) for word in _WORD.findall(text))
 
 
@@ -212,6 +214,12 @@ def without_determiner(text: str) -> str:
     return rest if opens and rest else text
 
 
+@_remembered
+def _whole(part: str) -> re.Pattern[str]:
+    """Finds a clause of a look, in any case, where no word goes on before or after it."""
+    return re.compile(rf"(?<![\w'\u2019-]){re.escape(part)}(?!\w|['\u2019-]\w)", re.IGNORECASE)
+
+
 def _bare(look: str) -> str:
     return without_determiner((parts(look) or ("",))[0])
 
@@ -305,8 +313,7 @@ def without_mention(text: str, look: str) -> str | None:
     if not parts(look):
         return None
     for part in parts(look):
-        whole = rf"(?<![\w'\u2019-]){re.escape(part)}(?!\w|['\u2019-]\w)"
-        found = re.search(whole, text, re.IGNORECASE)
+        found = _whole(part).search(text)
         if found is None:
             return None
         text = f"{text[: found.start()]}|{text[found.end() :]}"
