@@ -14,41 +14,32 @@ Victim = Literal["worker", "driver", "node", "machine"]
 
 
 @dataclass(frozen=True)
-class Change:
-    """A moment right before a process changes the round's files (see `hook/sitecustomize.py`)."""
+class Moment:
+    """A moment at which a process stops itself: right before a change to the round's files, or
+    between two pictures that it makes (see `hook/sitecustomize.py`)."""
 
     verb: str
     place: str
 
 
-@dataclass(frozen=True)
-class Writing:
-    """A moment while a file is being written by a library: `encoded` tells whether bytes of
-    pictures must have reached it, or must not."""
-
-    where: Literal["segment", "film"]
-    encoded: bool
-
-
-Moment = Change | Writing
-
 MOMENTS: dict[str, Moment] = {
-    "loading": Change("put", "store/tmp"),
-    "rendering": Writing("segment", encoded=False),
-    "encoding": Writing("segment", encoded=True),
-    "copying": Change("put", "store/tmp"),
-    "before blob": Change("put", "store/blobs"),
-    "before commit": Change("put", "store/artifacts"),
-    "after commit": Change("sync", "store/artifacts"),
-    "indexing": Change("put", "store/recipes"),
-    "anywhere": Change("any", "any"),
-    "pinning": Change("put", "lock"),
-    "before master": Change("put", "out/shots"),
-    "cutting": Writing("film", encoded=True),
-    "before film": Change("put", "out/film"),
-    "before manifest": Change("put", "out/manifest"),
+    "loading": Moment("put", "store/tmp"),
+    "rendering": Moment("render", "store/tmp"),
+    "encoding": Moment("encode", "store/tmp"),
+    "copying": Moment("put", "store/tmp"),
+    "before blob": Moment("put", "store/blobs"),
+    "before commit": Moment("put", "store/artifacts"),
+    "after commit": Moment("sync", "store/artifacts"),
+    "indexing": Moment("put", "store/recipes"),
+    "anywhere": Moment("any", "any"),
+    "pinning": Moment("put", "lock"),
+    "before master": Moment("put", "out/shots"),
+    "cutting": Moment("cut", "out/film"),
+    "before film": Moment("put", "out/film"),
+    "before manifest": Moment("put", "out/manifest"),
 }
-"""Every moment by its name in the table. `loading` is a worker's first change."""
+"""Every moment by its name in the table. `loading` is a worker's first change; `rendering` comes
+once in a segment, `encoding` with each of its chunks, `cutting` with each picture of the film."""
 
 RENDERING = ("rendering", "encoding")
 COMMITTING = ("copying", "before blob", "before commit", "after commit", "indexing")
@@ -104,7 +95,7 @@ ROUNDS = _rows()
 in one film."""
 
 _HIGHEST = {"loading": 1, "anywhere": 30, "pinning": 2, "before film": 1, "before manifest": 2}
-_HIGHEST |= {"cutting": 1, "before master": 3}
+_HIGHEST |= {"encoding": 5, "cutting": 80, "before master": 3}
 """What `nth` is drawn from, in a process that shares the film with another."""
 
 

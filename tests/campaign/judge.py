@@ -116,17 +116,22 @@ def _store(stage: Stage, scenes: Sequence[Scene], undisturbed: Outcome) -> Itera
 
 
 def _commits(stage: Stage, scenes: Sequence[Scene]) -> Iterator[str]:
-    """Every key was committed once: its folder is the one that the first who lived put there."""
+    """Every key was committed once: its folder is the one that the first who lived put there, or
+    one of those who died."""
     died = {pid: scene for scene in scenes for pid in scene.killed}
     attempts: defaultdict[str, list[int]] = defaultdict(list)
+    perhaps: defaultdict[str, set[int]] = defaultdict(set)
     for line in stage.trace():
-        if line["place"] != "store/artifacts" or "inode" not in line or line["stopped"]:
+        if line["place"] != "store/artifacts" or "inode" not in line:
             continue
-        # What a killed process was noted to begin it may not have done.
+        # What a killed process was noted to begin it may not have done, and a worker whose driver
+        # was killed may still do it.
         scene = died.get(line["pid"])
         if scene is None or line["name"] in scene.committed:
             attempts[line["name"]].append(line["inode"])
+        else:
+            perhaps[line["name"]].add(line["inode"])
     for key, artifact in stage.committed().items():
         made = attempts.get(key, [artifact.inode])
-        if artifact.inode != made[0]:
+        if artifact.inode != made[0] and artifact.inode not in perhaps[key]:
             yield f"{key[:8]} was committed more than once"

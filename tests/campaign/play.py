@@ -106,7 +106,7 @@ class Theatre:
         try:
             for aim in aims:
                 set_trap(aim, stage) if kills else None
-                caught = catch(aim, stage, run)
+                caught = catch(stage, run)
                 disarm(stage)
                 if caught is None:
                     break
@@ -154,12 +154,13 @@ class Theatre:
     def _kill(self, aim: Aim, stage: Stage, run: Run, caught: Caught) -> _Kill:
         """Kill the victim, and look at what it leaves."""
         killed = {caught.pid}
+        orphan = False
         if aim.victim == "worker":
             kill(killed)
         elif aim.victim == "driver":
             killed = {run.pid}
             kill(killed)
-            go_on(caught.pid)  # a worker without a driver
+            orphan = caught.pid != run.pid
             # All workers end with their driver.
             killed |= {int(line["pid"]) for line in stage.trace() if line["role"] == "worker"}
         elif aim.victim == "node":
@@ -178,4 +179,6 @@ class Theatre:
             killed=frozenset(killed),
             workers=workers_in(aim.place, aim.victim),
         )
+        if orphan:
+            go_on(caught.pid)  # a worker without a driver
         return _Kill(aim, caught, scene, time.monotonic())

@@ -1,15 +1,20 @@
 """What every Python process of a campaign's films loads at its start, before anything else.
 
 It notes each change that the process is about to make to the round's files, one line of JSON in
-the round's `trace.jsonl`; and where a trap is set for that change, it stops the process right
+the round's `trace.jsonl`; and where a trap is set for that change, the process stops itself right
 before it, for the campaign to kill. Where a fault is set, every so many changes are refused with an
 error of the disk. Python's audit events make this possible from outside: storyflow itself knows
 nothing of it.
 
+Between two pictures there is no such event, so three methods of storyflow are wrapped here once
+their modules are loaded: a trap may also be set for a solver step, a chunk of frames that was
+encoded, or a picture of the film.
+
 A change is a *verb* at a *place*: `put` (a file is renamed, linked or opened for writing there),
 `sync` (a folder's names are made durable, right after something was put there) or `begin` (a job
 has a folder in the store's `tmp`). Places: `store/tmp`, `store/blobs`, `store/artifacts`,
-`store/recipes`, ..., `out/shots`, `out/film`, `out/manifest`, `lock`.
+`store/recipes`, ..., `out/shots`, `out/film`, `out/manifest`, `lock`. What is no change has the
+verbs `render`, `encode` and `cut`.
 """
 
 import json
@@ -18,11 +23,15 @@ import re
 import signal
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 _JOB = re.compile(r"\d+-job-")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _EVENTS = frozenset(("open", "os.rename", "os.link", "os.mkdir"))
+_CHANGES = ("put", "sync", "begin")
 
 
 class _Watch:
@@ -30,13 +39,20 @@ class _Watch:
 
     def __init__(self, work: str) -> None:
         self.counts: dict[str, int] = {}
+        self.lock = threading.Lock()
         self.inside = threading.local()
+        self.begun: weakref.WeakSet[object] = weakref.WeakSet()
+        self.unwrapped = {
+            ("storyflow.farm.recorder", "Recorder", "step"): self.before_step,
+            ("storyflow.store.clip", "ClipWriter", "write"): self.after_write,
+            ("storyflow.cutting.assemble", "_Bt709", "frame"): self.before_picture,
+        }
         self.move(work)
 
     def move(self, work: str) -> None:
         """Watch another campaign's folder: the server that films are forked from outlives one."""
         self.trap = os.path.join(work, "trap.json")
-        self.sprung = os.path.join(work, "sprung.json")
+        self.sprung = os.path.join(work, "sprung-")
         self.fault = os.path.join(work, "fault.json")
         self.rounds = os.path.join(work, "rounds") + os.sep
 
@@ -51,9 +67,52 @@ class _Watch:
             return
         self.inside.busy = True
         try:
+            self.wrap()
             self.see(event, path, args)
         finally:
             self.inside.busy = False
+
+    def wrap(self) -> None:
+        """Wrap what of storyflow is loaded by now."""
+        with self.lock:  # once each, whatever threads come here
+            for (module, kind, method), wrapper in tuple(self.unwrapped.items()):
+                found = getattr(sys.modules.get(module), kind, None)
+                if found is not None:
+                    del self.unwrapped[module, kind, method]
+                    setattr(found, method, wrapper(getattr(found, method)))
+
+    def before_step(self, step: Callable[..., None]) -> Callable[..., None]:
+        def watched(recorder: Any, *arguments: Any) -> None:
+            if recorder not in self.begun:
+                self.begun.add(recorder)
+                self.reach("render", "store/tmp", recorder._clip.parent.name)
+            step(recorder, *arguments)
+
+        return watched
+
+    def after_write(self, write: Callable[..., None]) -> Callable[..., None]:
+        def watched(writer: Any, frames: Any) -> None:
+            write(writer, frames)
+            # A master may be written by the same class.
+            if _JOB.match(writer.path.parent.name):
+                folder = writer.path.parent.name
+                self.reach("encode", "store/tmp", f"{folder} at frame {writer.frames}")
+
+        return watched
+
+    def before_picture(self, frame: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any) -> Any:
+            self.reach("cut", "out/film", "film.mp4")
+            return frame(*arguments)
+
+        return watched
+
+    def reach(self, verb: str, place: str, name: str) -> None:
+        """Stop here if the trap is for this moment."""
+        role = self.role()
+        if trap := self.taken(verb, place, role):
+            line = {"pid": os.getpid(), "role": role, "verb": verb, "place": place, "name": name}
+            self.stop(trap, json.dumps(line))
 
     def see(self, event: str, path: str, args: tuple[object, ...]) -> None:
         number, _, inner = path.removeprefix(self.rounds).partition(os.sep)
@@ -68,15 +127,16 @@ class _Watch:
         if event in ("os.rename", "os.link") and place == "store/artifacts":
             line["inode"] = os.stat(str(args[0])).st_ino
         # Noted before it is stopped, so that a change which never came about is known, too.
-        line["stopped"] = self.taken(verb, place, str(line["role"]))
+        trap = self.taken(verb, place, str(line["role"]))
+        line["stopped"] = bool(trap)
         text = json.dumps(line) + "\n"
         handle = os.open(
             self.rounds + number + "/trace.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT
         )
         os.write(handle, text.encode())
         os.close(handle)
-        if line["stopped"]:
-            self.stop(text)
+        if trap:
+            self.stop(trap, text)
         if verb == "put":
             self.refuse(place, path)
 
@@ -121,25 +181,27 @@ class _Watch:
             frame = frame.f_back
         return "?", "?"
 
-    def taken(self, verb: str, place: str, role: str) -> bool:
-        """Whether this change is the one that the trap waits for, and nobody else has taken it."""
+    def taken(self, verb: str, place: str, role: str) -> str:
+        """The trap's id, if this is the moment that it waits for and nobody else has taken it."""
         try:
             with open(self.trap) as file:
                 trap = json.load(file)
         except (OSError, ValueError):
-            return False
+            return ""
         if trap["role"] not in ("any", role) or trap["place"] not in ("any", place):
-            return False
-        if trap["verb"] not in ("any", verb):
-            return False
-        count = self.counts[trap["id"]] = self.counts.get(trap["id"], 0) + 1
+            return ""
+        if trap["verb"] != verb and not (trap["verb"] == "any" and verb in _CHANGES):
+            return ""
+        name = str(trap["id"])
+        with self.lock:
+            count = self.counts[name] = self.counts.get(name, 0) + 1
         if count != trap["nth"]:
-            return False
+            return ""
         try:
-            os.unlink(self.trap)
-        except FileNotFoundError:
-            return False
-        return True
+            os.close(os.open(f"{self.sprung}{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return ""
+        return name
 
     def refuse(self, place: str, path: str) -> None:
         """Raise the error of the fault that is set, if this change is one of those it is for."""
@@ -153,11 +215,13 @@ class _Watch:
             if count % fault["every"] == 0:
                 raise OSError(fault["errno"], os.strerror(fault["errno"]), path)
 
-    def stop(self, text: str) -> None:
-        with open(self.sprung + ".part", "w") as file:
+    def stop(self, trap: str, text: str) -> None:
+        with open(f"{self.sprung}{trap}.part", "w") as file:
             file.write(text)
-        os.rename(self.sprung + ".part", self.sprung)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        os.rename(f"{self.sprung}{trap}.part", f"{self.sprung}{trap}.json")
+        # To this very thread, which then can't take another step: a signal to the process is taken
+        # by any of its threads, while this one goes on.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 if _work := os.environ.get("KILL_CAMPAIGN"):
