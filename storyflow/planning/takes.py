@@ -152,7 +152,7 @@ class Takes:
                 seed=segment_seed(take.seed, take.take, index),
                 label=label,
             ),
-            conditions=tuple(c for number, c in shot.conditions if number == index),
+            conditions=_at(index, shot.conditions),
         )
 
     def _held(
@@ -204,6 +204,10 @@ class Takes:
         if lengths not in self._flops:
             self._flops[lengths] = self._kind.cost(window, overlap).flops
         return self._flops[lengths]
+
+
+def _at(index: int, conditions: Sequence[tuple[int, Condition]]) -> tuple[Condition, ...]:
+    return tuple([c for number, c in conditions if number == index]) if conditions else ()
 
 
 def _sources_first(numbers: Sequence[int], locked: dict[int, LockedTake]) -> list[int]:

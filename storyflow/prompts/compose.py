@@ -176,7 +176,7 @@ def _there_is(name: str) -> str:
 def _is_clause(action: str) -> bool:
     """Whether an action names its own subject ("the flame shudders") or not ("climbs")."""
     first = words(action)[:1]
-    return bool(first) and first[0] in DETERMINERS | PRONOUNS
+    return bool(first) and (first[0] in DETERMINERS or first[0] in PRONOUNS)
 
 
 def _several(text: str) -> bool:

@@ -41,7 +41,7 @@ _AGED = re.compile(r"\b(?:(?:old|young|little)\s+)+$", re.IGNORECASE)
 _OWNED = re.compile(
     r"\b(?:an?|the|his|her|its|their|my|our|your)\s+(?:(?:old|young|little)\s+)*$", re.IGNORECASE
 )
-_PARTICLES = listed("up down away back out off in over around along")
+_AFTER_VERB = DETERMINERS | listed("up down away back out off in over around along")
 _NOUNS_IN_ING = listed(
     "lightning morning evening building king ring string wing thing spring ceiling painting "
     "clothing wedding nothing something everything anything"
@@ -158,14 +158,14 @@ def _subjects(shot: ResolvedShot, beat: ResolvedBeat, cast: _Cast) -> tuple[Subj
         action = cast.subject(woven.shown[0])
     elif not woven.owners and not carried:
         action = _person_in(do)
-    action = replace(action, action=woven.text)
     others = [cast.subject(name) for name in woven.shown[1:]]
     owners = [cast.subject(name) for name in woven.owners]
     present = [cast.subject(name) for name in carried]
     refers_back = _refers_back(rest, cast, carried)
     before = owners + (present if refers_back else [])
     after = others + ([] if refers_back else present)
-    subjects = [*before, *([action] if woven.text else []), *after]
+    acts = [replace(action, action=woven.text, is_main_subject=not before)] if woven.text else []
+    subjects = [*before, *acts, *after]
     return _with_feeling(subjects, len(before), others, tidy(beat.feel or ""))
 
 
@@ -173,7 +173,7 @@ def _with_feeling(
     subjects: list[Subject], acting: int, others: list[Subject], feel: str
 ) -> tuple[Subject, ...]:
     """The subjects, the first one marked as main, the feeling given to the main human one."""
-    if subjects:
+    if subjects and not subjects[0].is_main_subject:
         subjects[0] = replace(subjects[0], is_main_subject=True)
     if feel:
         in_action = acting < len(subjects) and any(
@@ -245,7 +245,9 @@ def _refers_back(do: str, cast: _Cast, carried: Sequence[str]) -> bool:
     mentions = cast.find(do)
     opening = words(do[: mentions[0].start()] if mentions else do)
     things = any(head(cast.looks[name]) not in PEOPLE for name in carried)
-    return not (_REFERS_BACK | (_REFERS_TO_THING if things else set())).isdisjoint(opening)
+    if not _REFERS_BACK.isdisjoint(opening):
+        return True
+    return things and not _REFERS_TO_THING.isdisjoint(opening)
 
 
 def _is_predicate(do: str) -> bool:
@@ -256,7 +258,7 @@ def _is_predicate(do: str) -> bool:
     if found[0].endswith("ing"):
         return found[0] not in _NOUNS_IN_ING
     verb = found[0].endswith("s") and not found[0].endswith(("ss", "us", "is", "'s"))
-    return verb and len(found) > 1 and found[1] in DETERMINERS | _PARTICLES
+    return verb and len(found) > 1 and found[1] in _AFTER_VERB
 
 
 def _person_in(do: str) -> Subject:

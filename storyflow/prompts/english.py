@@ -72,6 +72,10 @@ CARRIED = listed(
     "eye arm arms leg legs hand hands finger fingers tooth teeth wing"
 )
 
+_NEVER_NAMES = PEOPLE | DETERMINERS
+_FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | PRONOUNS
+_AFTER_NOUN = PREPOSITIONS | CONNECTIVES
+
 # A film says the same looks, places and lights over and over.
 _remembered = lru_cache(maxsize=4096)
 
@@ -109,7 +113,7 @@ def fragment(text: str) -> str:
     bare = text.rstrip(" .,;:")
     ended = text.endswith(".")
     first = bare.split(" ", 1)[0]
-    known = first.lower() in DETERMINERS | PREPOSITIONS | PRONOUNS and first != "I"
+    known = first.lower() in _FUNCTION_WORDS and first != "I"
     shouted = len(first) > 1 and first.isupper()
     if not shouted and (known or ended):
         bare = _first(bare, bare[:1].lower())
@@ -156,7 +160,7 @@ def head(text: str) -> str:
         return clauses[0]
     noun = ""
     for word in words(clauses[0] if clauses else ""):
-        if noun and (word in PREPOSITIONS | CONNECTIVES or word.endswith("ing")):
+        if noun and (word in _AFTER_NOUN or word.endswith("ing")):
             break
         if word not in DETERMINERS:
             noun = word
@@ -170,7 +174,7 @@ def is_name(text: str) -> bool:
     return (
         bool(found)
         and all(word[0].isupper() for word in found)
-        and not PEOPLE.union(DETERMINERS).intersection(word.lower() for word in found)
+        and _NEVER_NAMES.isdisjoint(word.lower() for word in found)
     )
 
 
@@ -244,7 +248,7 @@ def is_plural(text: str) -> bool:
 def article(text: str) -> str:
     """The indefinite article that suits a noun phrase, or nothing."""
     first = words(text)[:1]
-    if not first or first[0] in DETERMINERS | PREPOSITIONS | PRONOUNS:
+    if not first or first[0] in _FUNCTION_WORDS:
         return ""
     if first[0][0].isdigit():
         aged = "an" if first[0].startswith(("8", "11-", "18-")) else "a"

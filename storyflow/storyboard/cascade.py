@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from storyflow.documents import did_you_mean
@@ -57,16 +58,30 @@ class Cast:
         return short if short in self._known else name
 
 
+@dataclass(frozen=True)
+class Above:
+    """What film and scene say, for all shots of a scene; `of` takes the widest level first."""
+
+    looks: Mapping[str, Any]
+    style: tuple[str, ...]
+    avoid: tuple[str, ...]
+
+    @classmethod
+    def of(cls, levels: Sequence[Authored | None]) -> Above:
+        """Narrower levels replace looks, and add to style and avoid."""
+        return cls(_narrowed({}, levels), _all(levels, "style"), _all(levels, "avoid"))
+
+
 def resolve_beats(
     shot: Shot,
-    above: Sequence[Authored | None],
+    above: Above,
     frames: Sequence[int],
     cast: Cast,
     places: Mapping[str, Place],
     spot: Spot,
     report: Report,
 ) -> tuple[ResolvedBeat, ...]:
-    """The shot's beats with every default applied; `above` are film and scene, the widest first."""
+    """The shot's beats with every default applied."""
     if shot.beats and (shot.do or shot.say):
         key = "do" if shot.do else "say"
         what, cure = f"'{key}' beside 'beats'", "move it into the beat in which it happens"
@@ -77,7 +92,7 @@ def resolve_beats(
     authored = shot.beats or (Beat(do=shot.do, say=shot.say),)
     named: list[str] = []
     resolved = []
-    outer = _narrowed({}, (*above, shot))
+    outer = _narrowed(above.looks, (shot,))
     for number, beat in enumerate(authored):
         looks = _narrowed(outer, (beat,)) if shot.beats else outer
         path = f"beats.{number}." if shot.beats else ""
@@ -86,10 +101,11 @@ def resolve_beats(
             cure = "write what the camera sees: 'do: …'"
             report.error(spot, at, "missing-do", "nothing happens here", cure=cure)
         do = cast.marked(beat.do or "")
-        cast.refuse_unknown(cast.mentions(do), spot, f"{path}do", report)
-        named += [*looks.get("who", ()), *cast.mentions(do)]
-        levels = (*above, shot, beat)
-        angle, style = looks.get("angle"), _all(levels, "style")
+        mentions = cast.mentions(do)
+        cast.refuse_unknown(mentions, spot, f"{path}do", report)
+        named += [*looks.get("who", ()), *mentions]
+        own = (shot, beat)
+        angle, style = looks.get("angle"), (*above.style, *_all(own, "style"))
         if angle == DUTCH:
             angle, style = "other", (*style, "dutch angle")
         move, place = looks.get("move"), looks.get("place")
@@ -108,7 +124,7 @@ def resolve_beats(
                 place=None if place is None else places.get(place),
                 who=tuple(c for n in dict.fromkeys(named) if (c := cast.get(n)) is not None),
                 style=style,
-                avoid=_all(levels, "avoid"),
+                avoid=(*above.avoid, *_all(own, "avoid")),
                 where=spot.where("beats", number) if shot.beats else spot.where("do"),
             )
         )

@@ -22,7 +22,7 @@ def to_frames(
 ) -> int:
     """The nearest whole number of frames, with a notice where that is not what was written."""
     exact = duration.to_frames(rate)
-    frames = floor(exact + Fraction(1, 2))
+    frames = exact.numerator if exact.denominator == 1 else floor(exact + Fraction(1, 2))
     if frames < least:
         cure = f"one frame is 1/{nominal(rate)} s"
         report.error(

@@ -33,7 +33,7 @@ def said(part: Authored) -> dict[str, object]:
     return {
         key: plain(value)
         for name, key in _keys(type(part))
-        if not _is_silent(name, value := values[name])
+        if (value := values[name]) is not None and not _is_silent(name, value)
     }
 
 
@@ -62,7 +62,7 @@ def rate_text(rate: Fraction) -> int | str:
 
 def _is_silent(name: str, value: object) -> bool:
     """Nobody in the picture (`who: []`) is said; no titles and no shots are not."""
-    return value is None or value == {} or (value == () and name not in ("who", "beats"))
+    return value == {} or (value == () and name not in ("who", "beats"))
 
 
 @cache

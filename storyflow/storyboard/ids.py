@@ -27,6 +27,7 @@ NEIGHBOURS = 100
 """Pinned shots that an edited shot is compared with, nearest first: bounds the work."""
 
 _NOT_CONTENT = ("id", "note", "take", "takes", "seed", "in", "out", "title")
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 _LETTERS = [c for c in string.ascii_uppercase if c not in "IO"]
 
 
@@ -43,8 +44,7 @@ def fingerprint(shot: Shot) -> str:
     content = said(shot)
     for key in _NOT_CONTENT:
         content.pop(key, None)
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
-    exact = hashlib.sha256(text.encode()).hexdigest()[:24]
+    exact = hashlib.sha256(_ENCODER.encode(content).encode()).hexdigest()[:24]
     return f"{exact}-{_sketch(shot)}"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from storyflow.documents import did_you_mean
 from storyflow.errors import Problem, StoryboardError
-from storyflow.storyboard.cascade import Cast, resolve_beats
+from storyflow.storyboard.cascade import Above, Cast, resolve_beats
 from storyflow.storyboard.clock import as_time, beat_frames, to_frames
 from storyflow.storyboard.ids import PinnedShot, assign_ids, fingerprint
 from storyflow.storyboard.joints import ends_of, join
@@ -28,6 +28,7 @@ from storyflow.storyboard.resolved import (
     ResolvedScene,
     ResolvedShot,
     Title,
+    Transition,
 )
 from storyflow.storyboard.sources import Folder, refuse_cycles, source_of
 
@@ -232,11 +233,14 @@ def _resolve_shots(
     known = frozenset(ids)
     shots: list[ResolvedShot] = []
     ends = []
+    scene, above = None, Above({}, (), ())
     for each in numbered:
         shot, spot = each.shot, each.spot
         defaults = [film.defaults, each.scene.defaults]
         frames = beat_frames(shot, defaults, rate, spot, report)
-        above = [film.defaults, film, each.scene.defaults, each.scene]
+        if each.scene is not scene:
+            scene = each.scene
+            above = Above.of([film.defaults, film, scene.defaults, scene])
         source = source_of(each.number, authored, ids, known, folder, spot, report)
         if shot.fit is not None and source.source is None:
             what = "'fit' has no effect on a shot without a picture or clip"
@@ -279,8 +283,10 @@ def _resolve_shots(
     refuse_cycles({s.id: s.follows for s in shots}, dict(zip(ids, spots, strict=True)), report)
     continues = [shot.mode == "continue" for shot in shots]
     joints = join(ends, [shot.frames for shot in shots], continues, spots, rate, report)
+    cuts = (Transition(), Transition())
     return [
-        replace(shot, into=into, out=out) for shot, (into, out) in zip(shots, joints, strict=True)
+        shot if joint == cuts else replace(shot, into=joint[0], out=joint[1])
+        for shot, joint in zip(shots, joints, strict=True)
     ]
 
 
