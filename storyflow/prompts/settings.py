@@ -12,9 +12,13 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from storyflow.documents import Strict
+from storyflow.prompts.engines.settings import CAPTIONER, ENHANCER, EngineSettings
 
 COMPOSER = "composer"
 """The writer that needs no model, and the name of its prompt profile."""
+
+OPENAI = "https://api.openai.com/v1"
+"""The address that `openai` stands for."""
 
 
 def _writer(text: str) -> str:
@@ -57,13 +61,41 @@ class ModelSettings(Strict):
     concurrency: int = Field(
         default=16, ge=1, le=1024, description="Questions that a server gets at once."
     )
+    guidance: Literal["response_format", "vllm", "none"] = Field(
+        default="response_format", description="How a server is told the form of an answer."
+    )
+    takes_clips: bool = Field(
+        default=True, description="A server takes whole clips, not only single pictures."
+    )
+
+    def engine(self, writer: str) -> EngineSettings:
+        """The engine that asks this model, where `writer` says which: vllm, openai or an address.
+
+        Raises ValueError for none.
+        """
+        if writer == "none":
+            raise ValueError("nobody is asked")
+        return EngineSettings(
+            engine="vllm" if writer == "vllm" else "openai",
+            model=self.model,
+            revision=self.revision,
+            tensor_parallel=self.tensor_parallel,
+            gpu_memory=self.gpu_memory,
+            max_model_len=self.context,
+            url={"vllm": "", "openai": OPENAI}.get(writer, writer),
+            timeout=self.timeout,
+            concurrency=self.concurrency,
+            attempts=self.retries + 1,
+            guidance=self.guidance,
+            takes_clips=self.takes_clips,
+        )
 
 
 class LanguageSettings(ModelSettings):
     """The model that enhances and fuses."""
 
     model: str = Field(
-        default="Qwen/Qwen2.5-32B-Instruct",
+        default=ENHANCER,
         min_length=1,
         description="Hub id or local folder; for a server, the name it serves.",
     )
@@ -73,7 +105,7 @@ class VisionSettings(ModelSettings):
     """The model that looks at pictures and clips."""
 
     model: str = Field(
-        default="Skywork/SkyCaptioner-V1",
+        default=CAPTIONER,
         min_length=1,
         description="Hub id or local folder; for a server, the name it serves.",
     )
@@ -131,18 +163,22 @@ class PromptsSection(Strict):
     @property
     def composed(self) -> bool:
         """Whether the composer writes, so that prompts are known without asking anybody."""
-        return self.enhancer == "none"
+        return self.enhancer == "none" and self.captioner == "none"
 
     @property
     def profile(self) -> str:
         """The name under which the lock keeps the prompts."""
-        return self.name or (COMPOSER if self.composed else self.language.model)
+        return self.name or (COMPOSER if self.composed else self._model.model)
 
     @property
     def source(self) -> str:
         """Who writes and how, in one line for the lock."""
         if self.composed:
             return COMPOSER
-        language = self.language
-        at = f"@{language.revision}" if language.revision else ""
-        return f"{language.model}{at} temperature={language.temperature:g} seed={language.seed}"
+        model = self._model
+        at = f"@{model.revision}" if model.revision else ""
+        return f"{model.model}{at} temperature={model.temperature:g} seed={model.seed}"
+
+    @property
+    def _model(self) -> ModelSettings:
+        return self.vision if self.enhancer == "none" else self.language
