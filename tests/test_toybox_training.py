@@ -109,8 +109,9 @@ def test_a_stopped_training_goes_on_exactly(work: Path, data: LatentSet, tmp_pat
 
 def test_a_finished_training_goes_on_at_the_full_rate() -> None:
     plan = ForcingPlan()
-    longer = plan.further(1000)
-    assert longer.steps == plan.steps + 1000
+    calm = plan.phases[-1].steps
+    longer = plan.further(calm)
+    assert longer.steps == plan.steps + calm
     assert plan.at(plan.steps - 1)[1] < 1e-4
     assert longer.at(plan.steps - 1)[1] == plan.phases[-2].rate
     assert longer.at(100) == plan.at(100)
@@ -188,6 +189,8 @@ def test_the_way_down_keeps_almost_everything(pool: Pool) -> None:
     cells = codec.cells_of(to_model(pool.clips[:, 1:5]))
     features = codec.fast_encoder(vae).features(cells).flatten(0, 2)
     pixels = cells.flatten(0, 2)
+    # In float32 the fit depends on the machine's number of threads.
+    features, pixels = features.double(), pixels.double()
     back = torch.linalg.lstsq(features, pixels).solution
     error = (features @ back - pixels).square().mean() / pixels.var()
     assert error < 0.002

@@ -62,7 +62,7 @@ EVERYTHING = ("still", "short", "long")
 PICTURES = Phase(2500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
 SHORT = Phase(500, ((1, 64, 0.25), (4, 16, 0.35), (7, 9, 0.4)), EVERYTHING, 3.0, 2e-3, 2e-3)
 LONG = Phase(
-    1100,
+    6750,
     ((1, 64, 0.06), (7, 9, 0.2), (13, 5, 0.34), (25, 3, 0.4)),
     EVERYTHING,
     8.0,
@@ -70,8 +70,14 @@ LONG = Phase(
     2e-3,
     figures=2.0,
 )
-CALM = replace(LONG, steps=800, end=0.0)
-"""The rate goes down here. A training that is to go on longer starts again before it."""
+CALM = replace(
+    LONG,
+    steps=8000,
+    shapes=((1, 64, 0.15), (7, 9, 0.35), (13, 5, 0.25), (25, 3, 0.25)),
+    end=0.0,
+)
+"""The rate goes down here, over nearly half of all steps: at the full rate the losses stop falling
+far above what they reach in the end. A training that is to go on longer starts again before it."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +252,7 @@ def _window(item: Encoded, frames: int, rng: _RNG) -> tuple[int, int, bool]:
         first = int(rng.choice(places))
         return first, 0, turn is not None and first >= turn + HISTORY
     if turn is None:
-        if stretch.start == 0 and rng.random() < 0.7:
+        if stretch.start == 0 and rng.random() < 0.85:
             return 0, 0 if rng.random() < 0.85 else 1, False
         return int(rng.choice(places)), history if rng.random() < 0.85 else 1, False
     if turn in places and history == HISTORY and rng.random() < 0.7:
