@@ -23,14 +23,13 @@ from storyflow.farm.oneclass import OneClass
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.farm.terms import Terms
 from storyflow.lock import Lock
-from storyflow.lockfile import pin, pin_windows, read_lock, write_lock
+from storyflow.lockfile import pin_windows, read_lock, write_lock
 from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan, unsupported
 from storyflow.poison import FAILED, Poison
-from storyflow.prompts.settle import Settled, settle
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.rooting import root_of, rooted
@@ -38,8 +37,7 @@ from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
-from storyflow.storyboard.resolve import resolve
-from storyflow.storyboard.resolved import ResolvedFilm
+from storyflow.wording import look_through, write_words
 
 Emit = Callable[[Event], None]
 
@@ -87,22 +85,10 @@ class Production:
 
 def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
-    lock = read_lock(order.lock_file)
-    film = resolve(order.film, lock.pinned, allow_outside=order.allow_outside)
-    settled = settle_prompts(order, film, pin(lock, film))
+    film, settled = look_through(order)
     plan = make_plan(film, settled.lock, order.profile, order.pipeline, order.kind)
     plan = replace(plan, notices=(*plan.notices, *settled.notices))
     return Production(plan, settled.lock, order.kind)
-
-
-def settle_prompts(order: Order, film: ResolvedFilm, lock: Lock) -> Settled:
-    """The lock with every prompt that needs no model. Raises StoryboardError.
-
-    A kind that reads no prompts pins none: its animatics say nothing about the film's words.
-    """
-    if not order.kind.embeds_prompts:
-        return Settled(lock, ())
-    return settle(film, lock, order.profile.prompts, order.kind.tokens, file=order.lock_file)
 
 
 async def render_film(
@@ -114,8 +100,16 @@ async def render_film(
     BudgetError when a limit is reached, Cancelled when `draining` was wished; what was finished
     until then is in the store.
     """
+    with claimed(order.folder):
+        # A model's words change what is to be rendered.
+        if await write_words(order, made.plan, emit):
+            made = replace(prepare(order), estimate=made.estimate)
+        return await _render(order, made, emit, draining or Draining())
+
+
+async def _render(order: Order, made: Production, emit: Emit, draining: Draining) -> Result:
     plan, kind = made.plan, made.kind
-    with claimed(order.folder), recording(order.folder, plan, made.estimate, emit) as (noted, emit):
+    with recording(order.folder, plan, made.estimate, emit) as (noted, emit):
         root = root_of(plan, kind, made.lock, order.pipeline, order.folder)
         renders = order.shots is None or bool(order.shots)
         tell = partial(_tell, emit)

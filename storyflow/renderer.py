@@ -152,14 +152,14 @@ class Tokens(Protocol):
     def limit(self) -> int:
         """The most tokens that the text encoder reads."""
 
-    def fits(self, text: str, *, fetch: bool = False) -> bool | None:
-        """Whether it reads all of a text; None where its tokenizer can't be had.
+    def fits(self, text: str) -> bool | None:
+        """Whether it reads all of a text; None where its tokenizer isn't here."""
 
-        With `fetch`, a tokenizer that isn't here is fetched.
-        """
+    def count(self, text: str) -> int | None:
+        """Tokens of a text, None where its tokenizer isn't here. Raises ModelError."""
 
-    def count(self, text: str, *, fetch: bool = False) -> int | None:
-        """Tokens of a text, None where its tokenizer can't be had. Raises ModelError."""
+    def fetch(self) -> bool:
+        """Bring the tokenizer here; whether it is here now."""
 
 
 @dataclass(frozen=True)

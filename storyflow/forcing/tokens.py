@@ -38,28 +38,29 @@ class PromptTokens:
         self._model = model
         self._revision = revision
 
-    def fits(self, text: str, *, fetch: bool = False) -> bool | None:
-        """Whether the text encoder reads all of a text; None where the tokenizer can't be had."""
+    def fits(self, text: str) -> bool | None:
+        """Whether the text encoder reads all of a text; None where the tokenizer isn't here."""
         # A token is at least one letter; one is the end mark, one the space before the first word.
         if text.isascii() and len(text) <= self.limit - 2:
             return True
-        tokens = self.count(text, fetch=fetch)
+        tokens = self.count(text)
         return None if tokens is None else tokens <= self.limit
 
-    def count(self, text: str, *, fetch: bool = False) -> int | None:
-        """Tokens of a text, the end mark included; None where the tokenizer can't be had.
+    def count(self, text: str) -> int | None:
+        """Tokens of a text, the end mark included; None where the tokenizer isn't here.
 
-        A hub model's tokenizer is taken from the local cache, and from the hub with `fetch`.
+        Of a hub model, here means the local cache. Raises ModelError for a broken file.
         """
-        tokenizer = _tokenizer(self._model, self._revision, fetch)
-        return None if tokenizer is None else len(tokenizer.encode(clean(text)).ids)
+        file = _file(self._model, self._revision, fetch=False)
+        return None if file is None else len(_tokenizer(file).encode(clean(text)).ids)
+
+    def fetch(self) -> bool:
+        """Bring a hub model's tokenizer here; whether there is one now."""
+        return _file(self._model, self._revision, fetch=True) is not None
 
 
 @lru_cache(maxsize=16)
-def _tokenizer(model: str, revision: str | None, fetch: bool) -> Any:
-    file = _file(model, revision, fetch)
-    if file is None or not file.is_file():
-        return None
+def _tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:
@@ -74,10 +75,11 @@ def _tokenizer(model: str, revision: str | None, fetch: bool) -> Any:
     return tokenizer
 
 
-def _file(model: str, revision: str | None, fetch: bool) -> Path | None:
+def _file(model: str, revision: str | None, *, fetch: bool) -> Path | None:
     source = locate(model, revision)
     if source.folder is not None:
-        return source.folder / "tokenizer" / _FILE
+        file = source.folder / "tokenizer" / _FILE
+        return file if file.is_file() else None
     if source.hub_id is None:
         return None
     from huggingface_hub import hf_hub_download

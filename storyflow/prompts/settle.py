@@ -47,13 +47,14 @@ def settle(
     tokens: Tokens | None = None,
     *,
     file: Path | None = None,
-    fetch: bool = False,
+    only: Collection[str] | None = None,
 ) -> Settled:
     """Look through the prompts of a film; where the composer writes, write what is due.
 
-    `tokens` measures prompts; with `fetch` it may fetch what it measures with. `file` is the
-    lock's, for messages. Raises StoryboardError with every prompt that was edited by hand and whose
-    beat says something else now, and with every one that is too long for the text encoder.
+    `tokens` measures prompts. `file` is the lock's, for messages; of `only` these shots words are
+    written, where they are named. Raises StoryboardError with every prompt that was edited by hand
+    and whose beat says something else now, and with every one that is too long for the text
+    encoder.
     """
     found: dict[str, tuple[Standing, ...]] = {}
     prompts: dict[str, tuple[LockedPrompt, ...]] = {}
@@ -67,14 +68,15 @@ def settle(
         problems += [conflict(row, settings.profile, lock, file) for row in conflicts]
         if conflicts:
             continue
-        if settings.composed:
+        if settings.composed and (only is None or shot.id in only):
             rows = tuple(row if row.valid else composed(row) for row in rows)
         notices += _gone(shot, before, rows)
         found[shot.id] = rows
         prompts[shot.id] = tuple(marked(row.locked) for row in rows if row.locked is not None)
     every = tuple(row for rows in found.values() for row in rows)
     if tokens is not None:
-        problems += too_long(every, tokens, fetch=fetch)
+        problems += too_long(every, tokens)
+        notices += _not_measured(every, tokens)
     if problems:
         raise StoryboardError(problems)
     return Settled(pin_prompts(lock, settings.profile, prompts), every, tuple(notices))
@@ -159,10 +161,10 @@ def conflict(row: Standing, profile: str, lock: Lock, file: Path | None) -> Prob
     )
 
 
-def too_long(rows: Iterable[Standing], tokens: Tokens, *, fetch: bool = False) -> Iterator[Problem]:
+def too_long(rows: Iterable[Standing], tokens: Tokens) -> Iterator[Problem]:
     """A problem for every prompt that the text encoder would cut off."""
     for row in rows:
-        if row.locked is None or tokens.fits(row.text, fetch=fetch) is not False:
+        if row.locked is None or tokens.fits(row.text) is not False:
             continue
         count, beat = tokens.count(row.text) or 0, row.shot.beats[row.beat]
         over = count - tokens.limit
@@ -180,6 +182,17 @@ def too_long(rows: Iterable[Standing], tokens: Tokens, *, fetch: bool = False) -
             column=beat.where.column,
             shot=row.shot.id,
         )
+
+
+def _not_measured(rows: Iterable[Standing], tokens: Tokens) -> Iterator[Problem]:
+    names = [row.name for row in rows if row.locked is not None and tokens.fits(row.text) is None]
+    if names:
+        shown = ", ".join(names[:8]) + (" and more" if len(names) > 8 else "")
+        what = (
+            f"the long prompts of {shown} can't be measured, the model's tokenizer is not here: "
+            "its text encoder refuses what it can't read"
+        )
+        yield Problem("not-measured", what, cure="storyflow prompts fetches it", level="notice")
 
 
 def _kept(row: Standing) -> LockedPrompt:

@@ -87,7 +87,7 @@ def write(
         made = {_key(row): composed(row, provisional=True) for row in due}
     rows = tuple(made.get(_key(row), row) for row in settled.standing)
     if tokens is not None:
-        long = tuple(too_long((made[_key(row)] for row in due), tokens, fetch=True))
+        long = tuple(too_long((made[_key(row)] for row in due), tokens))
         if long:
             raise StoryboardError(long)
     return Written(_pinned(settled.lock, settings.profile, rows), rows, tuple(problems))
