@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         show,
         start,
         write_ids,
+        write_prompts,
     )
     from storyflow.errors import (
         BudgetError,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
-    "replay retry schema show start write_ids",
+    "replay retry schema show start write_ids write_prompts",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
     "UnsupportedError",
@@ -114,6 +115,7 @@ __all__ = [
     "store_inventory",
     "verify_store",
     "write_ids",
+    "write_prompts",
 ]
 
 

@@ -12,7 +12,7 @@ A film is a `Film`, built from objects or loaded, or the path of a storyboard.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -57,6 +57,7 @@ from storyflow.storyboard.schema import json_schema
 from storyflow.storyboard.show import resolved_yaml
 from storyflow.storyboard.writeids import write_ids as write_ids_into
 from storyflow.timing import parse_duration
+from storyflow.wording import Wordings, write_film
 
 Storyboard = Film | str | Path
 
@@ -213,6 +214,25 @@ def write_ids(file: str | Path) -> tuple[str, ...]:
     """
     file = Path(file)
     return write_ids_into(file, load(file), read_lock(lock_path(file)).pinned)
+
+
+def write_prompts(
+    film: Storyboard,
+    *,
+    keep: Iterable[str] = (),
+    rewrite: Iterable[str] = (),
+    notify: Callable[[str], None] = lambda _: None,
+    **options: Unpack[Options],
+) -> Wordings:
+    """Write the prompts that are missing or out of date into the lock; all of them, or `shots`'.
+
+    `keep` and `rewrite` name beats (`1C`, `1C/2`): those keep the lock's words whatever the
+    storyboard says now, these get new ones. `notify` is told what a model waits for. Raises
+    InputError (StoryboardError for prompts that were edited by hand and whose shots have changed),
+    ModelError, InfrastructureError.
+    """
+    what = order(film, **options)
+    return write_film(what, kept=keep, rewritten=rewrite, notify=notify)
 
 
 def choose_take(film: Storyboard, shot: str, take: int, **options: Unpack[Options]) -> None:
@@ -413,4 +433,5 @@ __all__ = [
     "show",
     "start",
     "write_ids",
+    "write_prompts",
 ]

@@ -10,7 +10,7 @@ from storyflow.documents import did_you_mean
 from storyflow.errors import InputError, Problem
 from storyflow.events import Event, Notice
 from storyflow.lock import Lock, LockedPrompt
-from storyflow.lockfile import pin, read_lock, write_lock
+from storyflow.lockfile import pin, pin_prompts, read_lock, write_lock
 from storyflow.prompts.seen import seen_files
 from storyflow.prompts.settings import PromptsSection
 from storyflow.prompts.settle import Settled, forget, keep, settle
@@ -95,7 +95,7 @@ async def write_words(order: Order, plan: Plan, emit: Callable[[Event], None]) -
         return _write(order, film, settled, needed, tell, check)
 
     written = await stoppable(work)
-    write_lock(order.lock_file, written.lock)
+    _save(order, film, written)
     for problem in written.problems:
         emit(Notice(str(problem)))
     return True
@@ -107,8 +107,8 @@ def write_film(
     kept: Iterable[str] = (),
     rewritten: Iterable[str] = (),
     notify: Callable[[str], None] = lambda _: None,
-) -> tuple[Lock, Wordings]:
-    """Write what is due of a film's prompts; the lock, not saved yet, and all of its prompts.
+) -> Wordings:
+    """Write what is due of a film's prompts into its lock; all of them, or those of its shots.
 
     `kept` and `rewritten` name beats (`1C`, `1C/2`): those keep their words whatever the storyboard
     says now, these get new ones. Raises InputError, ModelError, InfrastructureError.
@@ -136,7 +136,8 @@ def write_film(
     written = _write(order, film, settled, needed, notify)
     rows = [_wording(old, new) for old, new in zip(before, written.standing, strict=True)]
     shown = [row for row in rows if order.shots is None or row.shot in order.shots]
-    return written.lock, Wordings(settings.profile, tuple(shown), written.problems)
+    _save(order, film, written)
+    return Wordings(settings.profile, tuple(shown), written.problems)
 
 
 def _film(order: Order) -> tuple[ResolvedFilm, Lock]:
@@ -175,6 +176,15 @@ def _write(
     check()
     writers = ProfileWriters(settings, order.cluster, tell)
     return write(film, settled, settings, order.kind.tokens, writers, only=needed)
+
+
+def _save(order: Order, film: ResolvedFilm, written: Written) -> None:
+    """Put the words into the lock, read anew: a take may have been chosen in the meantime."""
+    profile = order.profile.prompts.profile
+    prompts = {entry.id: entry.prompts_for(profile) for entry in written.lock.shots}
+    lock = pin_prompts(pin(read_lock(order.lock_file), film), profile, prompts)
+    order.lock_file.parent.mkdir(parents=True, exist_ok=True)
+    write_lock(order.lock_file, lock)
 
 
 def _locked(lock: Lock, shot: str, settings: PromptsSection) -> tuple[LockedPrompt, ...]:

@@ -3,7 +3,18 @@
 `app` is the frame; every other module here adds the commands of one subject to it.
 """
 
-from storyflow.cli import bench, jobs, plan, render, store, storyboards, takes
+from storyflow.cli import bench, jobs, plan, prompts, render, store, storyboards, takes
 from storyflow.cli.app import app, main
 
-__all__ = ["app", "bench", "jobs", "main", "plan", "render", "store", "storyboards", "takes"]
+__all__ = [
+    "app",
+    "bench",
+    "jobs",
+    "main",
+    "plan",
+    "prompts",
+    "render",
+    "store",
+    "storyboards",
+    "takes",
+]
