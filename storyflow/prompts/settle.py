@@ -213,7 +213,8 @@ def _named(film: ResolvedFilm, names: Iterable[str]) -> Mapping[str, Collection[
             found.setdefault(name, set()).update(every)
         elif shot in shots:
             count = len(shots[shot].beats)
-            raise InputError(f"shot {shot} has {count} beats", cure=f"not {name!r}")
+            beats = "1 beat" if count == 1 else f"{count} beats"
+            raise InputError(f"shot {shot} has {beats}", cure=f"there is no {name!r}")
         else:
             raise InputError(f"the film has no shot {name!r}", cure=did_you_mean(name, list(shots)))
     return found
