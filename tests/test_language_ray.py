@@ -1,0 +1,150 @@
+"""A language model in an actor on a real local Ray: it dies, is asked again, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, noted
+
+from storyflow.cluster import Cluster, load_cluster
+from storyflow.errors import FarmError, ModelError
+from storyflow.farm.language import language_model, running
+from storyflow.farm.ray_language import BATCH_BYTES, DEATHS, RayModel
+from storyflow.prompts.engines.openai import OpenAIModel
+from storyflow.prompts.engines.settings import EngineSettings
+from storyflow.prompts.engines.vllm import VllmModel
+from storyflow.prompts.model import Answer, Clip, EngineDied, Question, Refusal
+
+pytestmark = pytest.mark.ray
+
+HERE = Path(__file__).parent
+WORDS = [f"q{number}" for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    ray = pytest.importorskip("ray")
+    assert not ray.is_initialized()
+    path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}},
+    )
+    yield ray
+    ray.shutdown()
+
+
+def cluster(*settings: str) -> Cluster:
+    return load_cluster("local", ("address=auto", *settings))
+
+
+def model(folder: Path, **options: Any) -> RayModel:
+    return RayModel(
+        EngineSettings("vllm", str(folder), **options.pop("settings", {})),
+        options.pop("where", cluster()),
+        make=FakeEngine,
+        **options,
+    )
+
+
+def asked(words: list[str]) -> list[Question]:
+    return [Question("you", word) for word in words]
+
+
+def lives(pid: str) -> bool:
+    try:
+        state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def all_processes(folder: Path) -> list[str]:
+    return [pid for line in noted(folder, "started") for pid in line.split()]
+
+
+def test_a_batch_is_answered_in_order_and_nothing_is_left(ray: Any, tmp_path: Path) -> None:
+    with running(model(tmp_path)) as made:
+        said = made.ask(asked([*WORDS, "refuse"]))
+        assert made.ask([]) == []
+        assert said == [*(Answer(f"{word}!", True) for word in WORDS), Refusal("no")]
+        assert all(lives(pid) for pid in all_processes(tmp_path))
+    assert len(noted(tmp_path, "started")) == 1, "one start for all questions"
+    assert len(noted(tmp_path, "closed")) == 1
+    assert len(all_processes(tmp_path)) == 2
+    assert not any(lives(pid) for pid in all_processes(tmp_path))
+    assert ray.is_initialized(), "it was there before"
+
+
+def test_an_engine_killed_in_the_middle_is_asked_only_what_it_had_not_answered(
+    ray: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "die").write_text("5 3")
+    told: list[str] = []
+    with running(model(tmp_path, notify=told.append)) as made:
+        said = made.ask(asked(WORDS))
+    assert said == [Answer(f"{word}!", True) for word in WORDS]
+    assert len(noted(tmp_path, "started")) == 3
+    again = noted(tmp_path, "asked")
+    assert set(again) == set(WORDS)
+    # What it said in the very moment of its death may be lost on the way.
+    assert len(again) <= len(WORDS) + 2
+    assert len(told) == 2 and "its process" in told[0]
+    assert not any(lives(pid) for pid in all_processes(tmp_path))
+
+
+def test_an_engine_that_dies_without_an_answer_is_given_up(ray: Any, tmp_path: Path) -> None:
+    (tmp_path / "die").write_text("0 0 0 0 0")
+    with pytest.raises(EngineDied, match=f"died {DEATHS} times"), running(model(tmp_path)) as made:
+        made.ask(asked(WORDS))
+    assert len(noted(tmp_path, "started")) == DEATHS
+    assert not any(lives(pid) for pid in all_processes(tmp_path))
+
+
+def test_a_model_that_cannot_be_loaded_is_told_as_itself(ray: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    made = model(tmp_path)
+    with pytest.raises(ModelError, match="no weights in this folder; name another"):
+        made.setup()
+    made.close()
+
+
+def test_frames_reach_the_engine_a_few_clips_at_a_time(ray: Any, tmp_path: Path) -> None:
+    shape = (16, 420, 360, 3)
+    clips = [
+        Clip(np.full(shape, number, np.uint8), Fraction(3), Fraction(5)) for number in range(9)
+    ]
+    questions = [Question("you", f"q{n}", clip=clip) for n, clip in enumerate(clips)]
+    assert sum(clip.frames.nbytes for clip in clips) > BATCH_BYTES
+    with running(model(tmp_path)) as made:
+        said = made.ask(questions)
+    assert said == [Answer(f"q{n}! {shape} {n}", True) for n in range(9)]
+    assert len(noted(tmp_path, "started")) == 1
+
+
+def test_a_model_that_fits_nowhere_is_refused_in_words(ray: Any, tmp_path: Path) -> None:
+    where = cluster("workers.accelerator=H100")
+    made = model(tmp_path, where=where)
+    with pytest.raises(FarmError, match="it needs 1 CPU and a machine with H100, the cluster has"):
+        made.setup()
+    made.close()
+
+
+def test_the_profile_decides_where_a_model_is_had() -> None:
+    server = EngineSettings("openai", url="http://127.0.0.1:1/v1")
+    assert isinstance(language_model(server, cluster()), OpenAIModel)
+    local = EngineSettings("vllm", "some/model")
+    assert isinstance(language_model(local, cluster()), RayModel)
+    in_process = load_cluster("local", ("address=in-process",))
+    assert isinstance(language_model(local, in_process), VllmModel)
