@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar, cast
 
 from storyflow.cluster import Cluster
@@ -31,11 +30,12 @@ from storyflow.farm.capacity import (
 )
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, lost, patience_of, worker_price
+from storyflow.farm.processes import end_process
+from storyflow.farm.ray_actors import Seat, SharesActor, WorkerActor
 from storyflow.farm.ray_connection import CONNECTION, LOCAL_ENVIRONMENT
 from storyflow.farm.ray_errors import translated
 from storyflow.farm.retries import WorkerDied
-from storyflow.farm.shares import Demand, Shares
-from storyflow.farm.workers import Worker, make_worker
+from storyflow.farm.shares import Demand
 from storyflow.store.nonce import new_nonce
 from storyflow.store.store import Store
 
@@ -52,6 +52,12 @@ WAIT_SECONDS = 20.0
 
 GOODBYE_SECONDS = 10.0
 """How long an idle worker may take to unload its model."""
+
+ANSWER_SECONDS = 3.0
+"""A worker that does not answer for so long may not hear that it is to end."""
+
+END_SECONDS = 60.0
+"""How long it may take to end such a worker by its machine."""
 
 
 class RayFarm:
@@ -107,6 +113,7 @@ class RayPool:
         self._role = role
         self._notify = notify
         self._actors: dict[str, Any] = {}
+        self._seats: dict[str, Seat] = {}
         self._idle: set[str] = set()
         self._needs = needs_of(farm.cluster.workers, (), wants_gpu=False)
         self._places: dict[str, Need] = {}
@@ -164,13 +171,13 @@ class RayPool:
         if avoid and capacity(await _in_thread(_machines, avoid), need):
             options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
         with translated(worker):
-            actor = ray.remote(**options)(_Actor).remote(self._role, config, worker)
+            actor = ray.remote(**options)(WorkerActor).remote(self._role, config, worker)
             self._actors[worker] = actor
-            node = await self._placed(worker, actor, need)
+            seat = self._seats[worker] = await self._placed(worker, actor, need)
             began = time.monotonic()
             numerics = cast(str, await _call(worker, actor.setup.remote()))
         self._idle.add(worker)
-        return Started(numerics, node, time.monotonic() - began)
+        return Started(numerics, seat.node, time.monotonic() - began)
 
     async def submit(self, worker: str, job: Job, attempt: int) -> Rendered:
         """Run the job in the worker's actor; it carries the job's name in Ray's own tools."""
@@ -225,17 +232,22 @@ class RayPool:
         await self._say_goodbye((worker,))
 
     async def kill(self, worker: str) -> None:
-        """End the actor's process now."""
+        """End the actor's process now. One that hears nothing is ended by its machine."""
         self._idle.discard(worker)
-        actor = self._actors.pop(worker, None)
-        if actor is not None:
-            await _in_thread(_kill, actor)
+        actor, seat = self._actors.pop(worker, None), self._seats.pop(worker, None)
+        if actor is None:
+            return
+        deaf = seat is not None and not await _answers(actor)
+        await _in_thread(_kill, actor)
+        if seat is not None and deaf and not await _ended(seat):
+            self._notify(
+                f"{worker} does not end; look at process {seat.process.pid} on node {seat.node}"
+            )
 
     async def close(self) -> None:
         """Let idle workers unload their models, then end all."""
         await self._say_goodbye(tuple(self._idle))
-        for worker in tuple(self._actors):
-            await self.kill(worker)
+        await asyncio.gather(*(self.kill(worker) for worker in tuple(self._actors)))
         if self._shares is not None:
             with contextlib.suppress(Exception):
                 if await _wrap(self._shares.leave.remote(self._name)):
@@ -249,8 +261,7 @@ class RayPool:
             for goodbye in goodbyes:
                 goodbye.cancel()
             await asyncio.gather(*goodbyes, return_exceptions=True)
-        for worker in workers:
-            await self.kill(worker)
+        await asyncio.gather(*(self.kill(worker) for worker in workers))
 
     async def _place(self, worker: str) -> Need:
         """What the worker is to hold: of its own type or, where that is gone, of another."""
@@ -271,8 +282,8 @@ class RayPool:
             )
         return fitting
 
-    async def _placed(self, worker: str, actor: Any, need: Need) -> str:
-        """Wait for a place on the cluster, aloud, and only while there can be one. The node."""
+    async def _placed(self, worker: str, actor: Any, need: Need) -> Seat:
+        """Wait for a place on the cluster, aloud, and only while there can be one."""
         waiting = asyncio.ensure_future(_wrap(actor.here.remote()))
         try:
             patience = WAIT_SECONDS
@@ -286,55 +297,9 @@ class RayPool:
                         f"{worker} waits for {need} to become free; the cluster has "
                         f"{describe(machines)}"
                     )
-            return cast(str, await waiting)
+            return cast(Seat, await waiting)
         finally:
             waiting.cancel()
-
-
-class _Actor:
-    """A worker in a process of its own. `setup` does all that can fail, so that it can be told."""
-
-    def __init__(self, role: Role, config: WorkerConfig, name: str) -> None:
-        self._make = partial(make_worker, role, config, name, own_process=True)
-        self._worker: Worker | None = None
-
-    def here(self) -> str:
-        """Answers when the actor has a place: the node's id."""
-        import ray
-
-        return cast(str, ray.get_runtime_context().get_node_id())
-
-    def setup(self) -> str:
-        self._worker = self._make()
-        return self._worker.setup()
-
-    def run(self, job: Job, attempt: int) -> Rendered:
-        assert self._worker is not None
-        return self._worker.run_ahead(job, attempt)
-
-    def settle(self, key: str) -> Rendered:
-        assert self._worker is not None
-        return self._worker.settle(key)
-
-    def progress(self) -> Progress | None:
-        return self._worker.progress() if self._worker is not None else None
-
-    def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-
-
-class _SharesActor:
-    """Keeps the shares of all runs on a cluster, in a process of its own that holds nothing."""
-
-    def __init__(self) -> None:
-        self._shares = Shares()
-
-    def ask(self, run: str, demand: Demand) -> int | None:
-        return self._shares.ask(run, demand, time.monotonic())
-
-    def leave(self, run: str) -> bool:
-        return self._shares.leave(run)
 
 
 def _open_shares() -> Any:
@@ -349,7 +314,7 @@ def _open_shares() -> Any:
         "num_cpus": 0,
         "max_restarts": -1,
     }
-    return ray.remote(**options)(_SharesActor).remote()
+    return ray.remote(**options)(SharesActor).remote()
 
 
 def _machines(avoid: frozenset[str] = frozenset()) -> list[Machine]:
@@ -375,6 +340,36 @@ def _kill(actor: Any) -> None:
 
     with contextlib.suppress(Exception):  # it may be dead already
         ray.kill(actor, no_restart=True)
+
+
+async def _answers(actor: Any) -> bool:
+    """Whether a worker's process hears what it is told, or is known to be gone."""
+    call = actor.progress.options(concurrency_group="progress")
+    try:
+        await asyncio.wait_for(_wrap(call.remote()), ANSWER_SECONDS)
+    except TimeoutError:
+        return False
+    except Exception:
+        return True
+    return True
+
+
+async def _ended(seat: Seat) -> bool:
+    """End a worker's process by a small task on its node; whether it is gone."""
+    import ray
+    import ray.exceptions
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(seat.node, soft=False)
+    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
+    ending = ray.remote(**options)(end_process).remote(seat.process)
+    try:
+        return cast(bool, await asyncio.wait_for(_wrap(ending), END_SECONDS))
+    except TimeoutError:
+        return False
+    except ray.exceptions.RayError as error:
+        # Where its node is gone, so is the process.
+        return isinstance(error, ray.exceptions.TaskUnschedulableError)
 
 
 async def _wrap(reference: Any) -> Any:
