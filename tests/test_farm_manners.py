@@ -155,6 +155,29 @@ def test_a_machine_that_kills_worker_after_worker_is_left_alone() -> None:
     assert any(avoid == {"bad"} for _, avoid in pool.avoided)
 
 
+def test_a_segment_that_took_a_worker_along_goes_to_another_machine() -> None:
+    """Though the bad machine's worker is free first, and its tasks come first."""
+
+    def script(worker: str, task: str, attempt: int) -> BaseException | None:
+        return WorkerDied("killed") if worker == "w0" else None
+
+    tasks = [*chain("a", [9]), *chain("b", [8]), *chain("c", [7]), *chain("d", [1] * 5)]
+    pool = FakePool(2, script, load=0.0, machines={"w0": "bad", "w1": "good"})
+    played = play(tasks, pool, caps=Caps(task=2, machine=99))
+    assert played.outcome.complete
+    assert max(Counter((w, task) for _, w, task in pool.log).values()) == 1
+
+
+def test_where_there_is_no_other_machine_a_segment_is_tried_again_where_it_was() -> None:
+    pool = FakePool(
+        2,
+        lambda w, t, n: WorkerDied("killed") if t == "a/0" and n < 3 else None,
+        machines={"w0": "only", "w1": "only"},
+    )
+    played = play([*chain("a", [1]), *chain("b", [1, 1])], pool, caps=Caps(task=3))
+    assert played.outcome.complete and pool.order().count("a/0") == 3
+
+
 def test_one_deadly_task_is_no_machines_fault() -> None:
     pool = FakePool(
         4,

@@ -245,6 +245,8 @@ class Dispatcher(Generic[Job, Output]):
         account.end(expected, seconds)
         self._queue.ended(node.film, seconds - (units if expected is None else expected))
         if error is not None:
+            if isinstance(error, WorkerDied) and worker.machine:
+                node.deadly |= {worker.machine}
             await self._trouble(share, worker, life, node, error)
         else:
             account.useful += seconds

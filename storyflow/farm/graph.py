@@ -30,6 +30,7 @@ class Node:
     `last_worker` did the last of its needs. `promised` are the children that were told of this
     task's output before it was stored; should storing it fail, what they made is `doubted`.
     `alone` says that children wait for the stored output: it was lost once on its way.
+    `deadly` are the machines on which it took a worker along.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class Node:
     last_worker: str | None = None
     doubted: bool = False
     alone: bool = False
+    deadly: frozenset[str] = frozenset()
     entry: int = 0
     children: list[Node] = field(default_factory=list)
     promised: list[Node] = field(default_factory=list)

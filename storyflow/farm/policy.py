@@ -3,7 +3,8 @@
 Films that share the workers get them in turn, by weight: the film that has had least for its weight
 comes first, and one that was away has saved nothing up. Within a film the task with the longest
 chain of work behind it comes first, because the longest chain sets the wall clock. Among near-ties
-a worker is given the continuation of what it did last.
+a worker is given the continuation of what it did last. A task that took a worker along goes to
+another machine next, if there is one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Line:
     def pick(self, roster: Roster, afford: Callable[[Node], None]) -> tuple[Node, Worker] | None:
         """The next task and the idle worker that is to begin it. Raises what `afford` raises."""
         tied = self._best_tied(roster)
-        head = _peek(self._ready)
+        head = self._head(roster)
         if tied is not None and (head is None or tied[0].rank >= head.rank):
             node, worker = tied
         elif head is None:
@@ -81,16 +82,27 @@ class Line:
             # A worker is kept for each task that is about to be ready and comes before this one.
             if bisect_left(self._resolving, -head.rank) >= roster.count("idle"):
                 return None
-            worker = roster.first("idle", head.last_worker)
+            worker = _fitting(head, roster) or roster.first("idle", head.last_worker)
             node = head
             if head.last_worker != worker.name:
                 own = _peek(self._after[worker.name])
                 if own is not None and own.rank >= head.rank * (1 - self._near):
-                    node = own
+                    node = own if worker.machine not in own.deadly else head
         afford(node)
         self.waiting -= 1
         node.entry = 0
         return node, worker
+
+    def _head(self, roster: Roster) -> Node | None:
+        """The first ready task, without those that wait for a worker on another machine."""
+        waiting = []
+        while (head := _peek(self._ready)) is not None:
+            if _fitting(head, roster) is not None or not roster.spares(head.deadly):
+                break
+            waiting.append(heapq.heappop(self._ready))
+        for entry in waiting:
+            heapq.heappush(self._ready, entry)
+        return head
 
     def _offer(self, node: Node) -> None:
         heapq.heappush(self._ready, _entry(node))
@@ -174,6 +186,14 @@ class Queue:
             if found is not None:
                 return found
         return None
+
+
+def _fitting(node: Node, roster: Roster) -> Worker | None:
+    """An idle worker where this task has taken none along, preferably the one it follows."""
+    if not node.deadly:
+        return roster.first("idle", node.last_worker)
+    idle = roster.all("idle")
+    return next((worker for worker in idle if worker.machine not in node.deadly), None)
 
 
 def _entry(node: Node) -> tuple[float, int, int, Node]:

@@ -76,6 +76,11 @@ class Roster:
         """The worker of this name, if it is idle."""
         return self._by_state["idle"].get(name or "")
 
+    def spares(self, machines: frozenset[str]) -> bool:
+        """Whether there is a worker that is on none of these machines."""
+        living = self.all("idle", "busy")
+        return any(worker.machine not in machines for worker in living)
+
     def first(self, state: State, preferred: str | None = None) -> Worker:
         """The preferred worker if it is in this state, else the longest there."""
         found = self._by_state[state]
