@@ -75,9 +75,21 @@ def look_through(order: Order) -> tuple[ResolvedFilm, Settled]:
 
 
 async def write_words(order: Order, plan: Plan, emit: Callable[[Event], None]) -> bool:
-    """Have a model write the prompts that a run needs and the lock lacks; whether it wrote any.
+    """Like `write_needed`, for a run, which tells and can be stopped."""
 
-    Raises ModelError, InfrastructureError, StoryboardError: see `prompts/write.py`.
+    def tell(text: str) -> None:
+        emit(Notice(text))
+
+    return await stoppable(lambda check: write_needed(order, plan, tell, check))
+
+
+def write_needed(
+    order: Order, plan: Plan, notify: Callable[[str], None], check: Check = go_on
+) -> bool:
+    """Have a model write the prompts that a render needs and the lock lacks; whether it wrote any.
+
+    `plan` is the order's, as it is without them. Raises ModelError, InfrastructureError,
+    StoryboardError: see `prompts/write.py`.
     """
     if not order.kind.embeds_prompts or order.profile.prompts.composed:
         return False
@@ -86,18 +98,11 @@ async def write_words(order: Order, plan: Plan, emit: Callable[[Event], None]) -
     due = [row for row in settled.due if row.shot.id in needed]
     if not due:
         return False
-    emit(Notice(f"writing {_count(len(due), 'prompt')} with {order.profile.prompts.profile}"))
-
-    def tell(text: str) -> None:
-        emit(Notice(text))
-
-    def work(check: Check) -> Written:
-        return _write(order, film, settled, needed, tell, check)
-
-    written = await stoppable(work)
+    notify(f"writing {_count(len(due), 'prompt')} with {order.profile.prompts.profile}")
+    written = _write(order, film, settled, needed, notify, check)
     _save(order, film, written)
     for problem in written.problems:
-        emit(Notice(str(problem)))
+        notify(str(problem))
     return True
 
 

@@ -71,6 +71,8 @@ def plan_id(plan: Plan, deliver: DeliverSection, shots: Iterable[str] | None) ->
         "cut": cut,
         "deliver": deliver.model_dump(mode="json"),
         "shots": None if shots is None else sorted(shots),
+        # Its words are not known yet, only who will write them.
+        **({"writer": plan.writer} if plan.writer else {}),
     }
     return hashlib.sha256(canonical(body).encode()).hexdigest()[:12]
 

@@ -32,9 +32,11 @@ from storyflow.jobs.server import JobExists, JobServer, ServerJob, connect
 from storyflow.jobs.ticket import TICKET, Package, Reference, Ticket, write_package
 from storyflow.jobs.values import JobHandle
 from storyflow.pipeline import Profile
+from storyflow.prompts.settings import Instructions, ModelSettings
 from storyflow.store.roots import add_root
 from storyflow.store.store import Store
 from storyflow.storyboard.dump import dump
+from storyflow.wording import write_needed
 
 GRACE_SECONDS = 30
 """Between the signal that stops a job and the one that kills it, unless said otherwise."""
@@ -55,7 +57,8 @@ def submit(
 
     `address` (or the cluster file's `jobs`, or RAY_API_SERVER_ADDRESS) is the URL of the job API.
     The store must be seen by this machine and the cluster alike. Pictures and clips are stored by
-    their hash first, whatever their size. The lock beside the storyboard is pinned and sent along.
+    their hash first, whatever their size. The lock beside the storyboard is pinned and sent along,
+    with the prompts that a server writes; a model on the cluster writes its own there.
 
     `name` is the film's name on the cluster (without: its file's). Where the film runs there with
     another plan, `replace_running` stops that first. A cancelled job has `grace` seconds to end.
@@ -66,8 +69,10 @@ def submit(
     """
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in ("address", "cluster", "workers")}
-    what = api.order(film, cluster=cluster, **planning)  # type: ignore[arg-type]
+    what = _unattended(api.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
     made, _ = api.accept(what)
+    if what.profile.prompts.enhancer != "vllm" and write_needed(what, made.plan, lambda _: None):
+        made, _ = api.accept(what)  # the key to a server is here, not on the cluster
     called = film_name(what.film, name)
     plan = plan_id(made.plan, what.profile.deliver, what.shots)
     file = what.film.origin.file
@@ -104,6 +109,29 @@ def submit(
         f"the cluster has used the id {id}, but knows no such job",
         cure="give the film another name with --name",
     )
+
+
+def _unattended(what: Order) -> Order:
+    """The order as it is rendered elsewhere, where nobody watches: nothing without the words that
+    it wants, which the lock knows by the name that they have here."""
+    prompts = what.profile.prompts
+    if prompts.composed:
+        return what
+    files = prompts.instructions.model_dump()
+    prompts = prompts.model_copy(
+        update={
+            "name": prompts.profile,
+            "on_failure": "stop",
+            "language": _rooted(prompts.language),
+            "vision": _rooted(prompts.vision),
+            "instructions": Instructions(**{n: f and _absolute(f) for n, f in files.items()}),
+        }
+    )
+    return replace(what, profile=what.profile.model_copy(update={"prompts": prompts}))
+
+
+def _rooted(model: ModelSettings) -> ModelSettings:
+    return model.model_copy(update={"model": _absolute(model.model)})
 
 
 def _where(options: api.Options) -> tuple[str, Cluster]:

@@ -137,7 +137,8 @@ class CutEntry:
 class Plan:
     """A film, planned for one pipeline. `notices` are the adjustments that planning made.
 
-    `fps` is the film's frame rate, `rate` the model's: clips are read at it.
+    `fps` is the film's frame rate, `rate` the model's: clips are read at it. `writer` is who has
+    yet to write some of its prompts, which are the composer's until then; else it is empty.
     """
 
     title: str
@@ -150,6 +151,7 @@ class Plan:
     embeds_prompts: bool
     history: str
     rate: Fraction = Fraction(24)
+    writer: str = ""
     notices: tuple[Problem, ...] = field(default=(), compare=False)
 
     @cached_property

@@ -55,6 +55,7 @@ def make_plan(
         embeds_prompts=kind.embeds_prompts,
         history=profile.forcing.history,
         rate=profile.fps,
+        writer=planner.writer,
         notices=(*notices, *planner.problems, *planner.unwritten_notice()),
     )
 
@@ -185,14 +186,21 @@ class _Planner:
             for row, beat in zip(rows, shot.beats, strict=True)
         ]
 
+    @property
+    def writer(self) -> str:
+        """Who has yet to write some of the prompts, empty where nobody has."""
+        settings = self.profile.prompts
+        waits = bool(self.unwritten) and self.kind.embeds_prompts and not settings.composed
+        return settings.source if waits else ""
+
     def unwritten_notice(self) -> Iterator[Problem]:
         """Whose words are the composer's only until a model has written them."""
-        if self.profile.prompts.composed or not self.kind.embeds_prompts or not self.unwritten:
+        if not self.writer:
             return
         ids = [shot.id for shot in self.unwritten]
         names = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
         what = (
-            f"the prompts of {names} are not written yet by {self.profile.prompts.language.model}, "
+            f"the prompts of {names} are not written yet by {self.profile.prompts.profile}, "
             "this plan has the composer's"
         )
         cure = "storyflow prompts writes them, and so does a render"
