@@ -1,4 +1,4 @@
-"""Writes docs/prompts.md: storyboard shots and the prompts that the composer makes of them.
+"""Writes docs/prompts.md: how prompts are made and kept, and the composer's of many shots.
 
 python tests/prompts_page.py > docs/prompts.md
 """
@@ -8,30 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from storyflow.prompts.describe import prompt_for
 from storyflow.storyboard.grammar import move_prose, word_for
 from storyflow.storyboard.resolved import Character, Place, ResolvedBeat, ResolvedShot
 
-ABOUT = """\
-# What the composer makes of a storyboard
-
-SkyReels-V2 was trained on prose that was fused from structured captions. Without a language model,
-storyflow writes that prose itself: shot type, angle and position; the subjects with action, looks,
-expression and position, the main one first; spoken words; the setting; the lighting; the style;
-the camera's motion last.
-
-How names become looks:
-
-- `@name` becomes the look where it first stands in a beat, and a short form after that.
-- "he", "she" and "they" at the start become looks where only one reading is possible.
-- Whoever is in the picture without being named gets a sentence: "There is a man of sixty in …".
-- Nothing is added that the storyboard doesn't say, but for articles and joints.
-- An empty field leaves no trace.
-
-Below, what holds for a film or a scene stands first; then each shot's own words, and its prompt.
-This page is written by `python tests/prompts_page.py`; a test fails when it is out of date.
-"""
+ABOUT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -236,7 +219,7 @@ def shots() -> int:
 
 
 def _film(title: str, scenes: tuple[Scene, ...]) -> Iterator[str]:
-    yield f"## {title}\n"
+    yield f"### {title}\n"
     for scene in scenes:
         common = {"style": scene.style, "place": scene.place, "light": scene.light}
         lines = [f"- {name}: {text}" for name, text in common.items() if text]
