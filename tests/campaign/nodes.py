@@ -1,15 +1,16 @@
-"""A Ray of three nodes on this machine, on loopback: a head without room for workers, and two
-nodes with room for one worker each."""
+"""A Ray of several nodes on this machine, on loopback: a head without room for workers, and nodes
+that have some."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from .processes import kill, parent_of, tree_of
+from .processes import kill, parent_of, tree_of, waiting
 
 ENVIRONMENT = {
     # A dead node, which refuses connections, is known after two seconds instead of half a minute;
@@ -33,10 +34,11 @@ _STORE_BYTES = 80 << 20
 
 
 class Nodes:
-    """The cluster, started when it is first needed; `environment` goes to its processes."""
+    """The cluster, started when it is first needed, with so many nodes of one CPU each;
+    `environment` goes to its processes."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: dict[str, str], workers: int = WORKERS) -> None:
+        self._environment, self._workers = environment, workers
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._cluster: Any = None
         self._raylets: dict[int, Any] = {}
@@ -60,26 +62,47 @@ class Nodes:
     def _started(self) -> str:
         from ray.cluster_utils import Cluster
 
-        # Never announced to this machine's other users of Ray. Without dashboards: a raylet gives
-        # its agents 15 seconds to be ready, and on a busy machine only small ones are.
-        unannounced = mock.patch("ray._private.utils.write_ray_address")
-        error = ImportError("left out")
-        small = mock.patch("ray._private.utils.get_dashboard_dependency_error", return_value=error)
-        with unannounced, small:
+        with _modest():
             if self._cluster is None:
                 # Sockets have short paths.
                 # What is dying may still write its last words there.
                 self._folder = tempfile.TemporaryDirectory(prefix="kc", ignore_cleanup_errors=True)
-                head = {"include_dashboard": False, "temp_dir": self._folder.name}
-                self._cluster = Cluster(
-                    initialize_head=True, head_node_args={"num_cpus": 0, **head, **_node()}
-                )
+                small = {"include_dashboard": False, "no_monitor": True}
+                head = {"num_cpus": 0, "temp_dir": self._folder.name, **small, **_node()}
+                self._cluster = Cluster(initialize_head=True, head_node_args=head)
             cluster = self._cluster
-            while len(self._raylets) < WORKERS:
-                node = cluster.add_node(num_cpus=1, **_node())
-                self._raylets[_raylet(node)] = node
-            self._until_alive(1 + WORKERS)
+            while len(self._raylets) < self._workers:
+                self._add(num_cpus=1)
+            self.until_alive()
             return str(cluster.address)
+
+    def add(self, environment: Mapping[str, str], **resources: Any) -> int:
+        """One more node, with this in its environment, too; its raylet."""
+        with mock.patch.dict(os.environ, {**self._environment, **environment}), _modest():
+            for attempt in range(1, _ATTEMPTS + 1):
+                before = tree_of((os.getpid(),))
+                try:
+                    return self._add(**resources)
+                except Exception:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    kill(tree_of((os.getpid(),)) - before)
+        raise AssertionError("unreachable")
+
+    def _add(self, **resources: Any) -> int:
+        node = self._cluster.add_node(**resources, **_node())
+        (info,) = node.all_processes["raylet"]
+        self._raylets[info.process.pid] = node
+        return int(info.process.pid)
+
+    def node_of(self, raylet: int) -> str:
+        """A node's id."""
+        return str(self._raylets[raylet].node_id)
+
+    def actors(self) -> list[dict[str, Any]]:
+        """Ray's table of the actors that live now."""
+        table = self._cluster.global_state.actor_table(None)
+        return [actor for actor in table.values() if actor["State"] == "ALIVE"]
 
     def raylet_of(self, pid: int) -> int | None:
         """The raylet under which a worker process runs."""
@@ -118,21 +141,30 @@ class Nodes:
             self._folder.cleanup()
             self._folder = None
 
-    def _until_alive(self, count: int) -> None:
+    def until_alive(self) -> None:
         """A killed node stays in Ray's list until its health check fails."""
-        state = self._cluster.global_state
-        for _ in range(300):
+        state, count = self._cluster.global_state, 1 + len(self._raylets)
+        for _ in waiting(60):
             if sum(node["Alive"] for node in state.node_table()) == count:
                 return
-            time.sleep(0.1)
         raise TimeoutError(f"the cluster does not come to {count} living nodes")
 
 
 def _node() -> dict[str, Any]:
     """What all nodes have."""
-    return {"node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
+    return {
+        "node_ip_address": "127.0.0.1",
+        "object_store_memory": _STORE_BYTES,
+        "include_log_monitor": False,
+    }
 
 
-def _raylet(node: Any) -> int:
-    (info,) = node.all_processes["raylet"]
-    return int(info.process.pid)
+@contextmanager
+def _modest() -> Iterator[None]:
+    """Never announced to this machine's other users of Ray. Without dashboards: a raylet gives its
+    agents 15 seconds to be ready, and on a busy machine only small ones are."""
+    unannounced = mock.patch("ray._private.utils.write_ray_address")
+    error = ImportError("left out")
+    small = mock.patch("ray._private.utils.get_dashboard_dependency_error", return_value=error)
+    with unannounced, small:
+        yield

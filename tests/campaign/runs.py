@@ -65,6 +65,10 @@ class Program:
             )
         self.pid = self._process.pid
 
+    def interrupt(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self._process.terminate()
+
     def poll(self) -> int | None:
         return self._process.poll()
 
