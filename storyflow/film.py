@@ -24,6 +24,7 @@ from storyflow.farm.render import FarmReport, render_plan
 from storyflow.farm.terms import Terms
 from storyflow.lock import Lock
 from storyflow.lockfile import pin_windows, read_lock, write_lock
+from storyflow.manyvalues import many_values
 from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
 from storyflow.planning.finish import Estimate
@@ -83,6 +84,7 @@ class Production:
     estimate: Estimate | None = None
 
 
+@many_values()
 def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
     film, settled = look_through(order)

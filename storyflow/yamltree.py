@@ -13,8 +13,9 @@ so that the id `1E2` stays an id.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import yaml
 
@@ -78,6 +79,10 @@ class WrittenFloat(float):
         return self.source
 
 
+_NOTHING: Mapping[str | int, Mark] = MappingProxyType({})
+"""Most values are scalars: they share the children that they don't have."""
+
+
 @dataclass(slots=True)
 class Mark:
     """Where a value stands in the text; lines and columns count from 1.
@@ -93,7 +98,7 @@ class Mark:
     end: int = 0
     key: tuple[int, int] | None = None
     hash: int | None = None
-    children: dict[str | int, Mark] = field(default_factory=dict)
+    children: Mapping[str | int, Mark] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True)
@@ -283,10 +288,12 @@ class _Reader:
         self, events: Iterator[yaml.Event], mark: Mark, depth: int
     ) -> tuple[list[object], int]:
         items: list[object] = []
+        places: dict[str | int, Mark] = {}
+        mark.children = places
         size = 1
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             value, at, inner = self._node(event, events, depth + 1)
-            mark.children[len(items)] = at
+            places[len(items)] = at
             items.append(value)
             size += inner
         return items, size
@@ -295,6 +302,8 @@ class _Reader:
         self, events: Iterator[yaml.Event], mark: Mark, depth: int
     ) -> tuple[dict[str, object], int]:
         entries: dict[str, object] = {}
+        places: dict[str | int, Mark] = {}
+        mark.children = places
         size = 1
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key, key_at, key_size = self._node(event, events, depth + 1)
@@ -316,7 +325,7 @@ class _Reader:
                 self._lonely_text(name, key_at)
                 continue
             if name in entries:
-                first = mark.children[name].key or (0, 0)
+                first = places[name].key or (0, 0)
                 self._add(
                     "duplicate-key",
                     key_at.line,
@@ -327,7 +336,7 @@ class _Reader:
                 continue
             at.key = (key_at.line, key_at.column)
             entries[name] = value
-            mark.children[name] = at
+            places[name] = at
         return entries, size
 
     def _has_no_colon(self, key: yaml.ScalarEvent, value: yaml.Event) -> bool:
