@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from storyflow import lockfile
 from storyflow.beforehand import diff_of, estimate_of, look_ahead
@@ -58,6 +58,9 @@ from storyflow.storyboard.show import resolved_yaml
 from storyflow.storyboard.writeids import write_ids as write_ids_into
 from storyflow.timing import parse_duration
 from storyflow.wording import Wordings, write_film
+
+if TYPE_CHECKING:
+    from storyflow.prompts.model import Clip
 
 Storyboard = Film | str | Path
 
@@ -221,18 +224,21 @@ def write_prompts(
     *,
     keep: Iterable[str] = (),
     rewrite: Iterable[str] = (),
+    from_renders: bool = False,
     notify: Callable[[str], None] = lambda _: None,
     **options: Unpack[Options],
 ) -> Wordings:
     """Write the prompts that are missing or out of date into the lock; all of them, or `shots`'.
 
     `keep` and `rewrite` name beats (`1C`, `1C/2`): those keep the lock's words whatever the
-    storyboard says now, these get new ones. `notify` is told what a model waits for. Raises
-    InputError (StoryboardError for prompts that were edited by hand and whose shots have changed),
-    ModelError, InfrastructureError.
+    storyboard says now, these get new ones. With `from_renders` the profile's captioner looks at
+    the rendered frames that shots continue, and those shots are written anew in view of them.
+    `notify` is told what a model waits for. Raises InputError (StoryboardError for prompts that
+    were edited by hand and whose shots have changed), ModelError, InfrastructureError.
     """
     what = order(film, **options)
-    return write_film(what, kept=keep, rewritten=rewrite, notify=notify)
+    tails = _tails(what) if from_renders else None
+    return write_film(what, kept=keep, rewritten=rewrite, tails=tails, notify=notify)
 
 
 def choose_take(film: Storyboard, shot: str, take: int, **options: Unpack[Options]) -> None:
@@ -332,6 +338,17 @@ def order(
         budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
         one_class=one_class,
     )
+
+
+def _tails(what: Order) -> dict[str, Clip]:
+    if what.profile.prompts.captioner == "none":
+        raise InputError(
+            f"{what.pipeline} has nobody who looks at what was rendered",
+            cure="name a captioner: --set prompts.captioner=vllm",
+        )
+    from storyflow.tails import rendered_tails
+
+    return rendered_tails(prepare(what).plan, what.kind, what.open_store())
 
 
 def _film(film: Storyboard, *, allow_outside: bool = False) -> Film:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from storyflow.storyboard.resolved import ResolvedFilm
 if TYPE_CHECKING:
     from storyflow.film import Order
     from storyflow.planning.nodes import Plan
+    from storyflow.prompts.model import Clip
     from storyflow.prompts.write import Written
 
 
@@ -111,12 +112,14 @@ def write_film(
     *,
     kept: Iterable[str] = (),
     rewritten: Iterable[str] = (),
+    tails: Mapping[str, Clip] | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Wordings:
     """Write what is due of a film's prompts into its lock; all of them, or those of its shots.
 
     `kept` and `rewritten` name beats (`1C`, `1C/2`): those keep their words whatever the storyboard
-    says now, these get new ones. Raises InputError, ModelError, InfrastructureError.
+    says now, these get new ones. `tails` are rendered frames that shots continue, to be looked at.
+    Raises InputError, ModelError, InfrastructureError.
     """
     if not order.kind.embeds_prompts:
         raise InputError(
@@ -138,7 +141,8 @@ def write_film(
     needed = {row.shot.id for row in settled.due}
     if order.shots is not None:
         needed &= order.shots
-    written = _write(order, film, settled, needed, notify)
+    needed |= {shot for shot in tails or () if order.shots is None or shot in order.shots}
+    written = _write(order, film, settled, needed, notify, tails=tails)
     rows = [_wording(old, new) for old, new in zip(before, written.standing, strict=True)]
     shown = [row for row in rows if order.shots is None or row.shot in order.shots]
     _save(order, film, written)
@@ -165,6 +169,7 @@ def _write(
     needed: Collection[str],
     notify: Callable[[str], None],
     check: Check = go_on,
+    tails: Mapping[str, Clip] | None = None,
 ) -> Written:
     # Engines and media are not needed for planning, which imports this.
     from storyflow.farm.language import ProfileWriters
@@ -180,7 +185,8 @@ def _write(
 
     check()
     writers = ProfileWriters(settings, order.cluster, tell)
-    return write(film, settled, settings, order.kind.tokens, writers, only=needed)
+    tokens = order.kind.tokens
+    return write(film, settled, settings, tokens, writers, only=needed, tails=tails)
 
 
 def _save(order: Order, film: ResolvedFilm, written: Written) -> None:

@@ -13,8 +13,10 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    Out,
     Pipeline,
     Settings,
+    StoreFolder,
     StoryboardFile,
     shot_ids,
 )
@@ -40,6 +42,14 @@ def prompts(
     rewrite: Annotated[
         str | None, typer.Option("--rewrite", help="Write these anew, edited ones, too: 1C,2A/2.")
     ] = None,
+    from_renders: Annotated[
+        bool,
+        typer.Option(
+            "--from-renders", help="Write continuing shots anew, in view of what they continue."
+        ),
+    ] = False,
+    out: Out = None,
+    store: StoreFolder = None,
     as_json: AsJson = False,
     allow_outside: AllowOutside = False,
 ) -> None:
@@ -53,9 +63,12 @@ def prompts(
         file,
         keep=shot_ids(keep) or (),
         rewrite=shot_ids(rewrite) or (),
+        from_renders=from_renders,
         notify=lambda text: print(text, file=sys.stderr),
         pipeline=pipeline,
         cluster=cluster,
+        out=out,
+        store=store,
         settings=settings or (),
         address=address,
         shots=shot_ids(shots),

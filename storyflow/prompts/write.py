@@ -28,7 +28,7 @@ from storyflow.prompts.finish import Finished, finish
 from storyflow.prompts.fuse import fuse
 from storyflow.prompts.instructions import Task, instructions
 from storyflow.prompts.merge import Form, Merged, merge
-from storyflow.prompts.model import LanguageModel
+from storyflow.prompts.model import Clip, LanguageModel
 from storyflow.prompts.neighbours import BeatKey, Context
 from storyflow.prompts.settings import ModelSettings, PromptsSection
 from storyflow.prompts.settle import Settled, composed, stamp, too_long
@@ -64,8 +64,12 @@ def write(
     writers: Writers,
     *,
     only: Collection[str] | None = None,
+    tails: Mapping[str, Clip] | None = None,
 ) -> Written:
     """Write the prompts that are due, of `only` these shots where they are named.
+
+    `tails` has, by shot, rendered frames that it continues: the captioner looks at them, and the
+    first beats of these shots are written anew, but for those that were edited by hand.
 
     A beat for which the model finds nothing that can be used gets the composer's words,
     provisionally. When the model dies, `settings.on_failure` decides whether all others get them,
@@ -73,12 +77,19 @@ def write(
     died and nothing is to be rendered without it, StoryboardError for a storyboard whose own words
     don't fit the text encoder.
     """
-    due = [row for row in settled.due if only is None or row.shot.id in only]
+    tails = {shot: tail for shot, tail in (tails or {}).items() if only is None or shot in only}
+    again = {
+        _key(row)
+        for row in settled.standing
+        if row.state == "kept" and row.beat == 0 and row.shot.id in tails
+    }
+    waiting = {_key(row) for row in settled.due if only is None or row.shot.id in only}
+    due = [row for row in settled.standing if _key(row) in waiting | again]
     if not due:
         return Written(settled.lock, settled.standing, settled.notices)
     problems = list(settled.notices)
     try:
-        context = _context(film, settled.standing, due, settings, writers, problems)
+        context = _context(settled.standing, due, settings, writers, tails, problems)
         made = _ask(film, due, context, settings, tokens, writers, problems)
     except InfrastructureError as error:
         if settings.on_failure == "stop":
@@ -157,18 +168,19 @@ def _standing(
 
 
 def _context(
-    film: ResolvedFilm,
     standing: Sequence[Standing],
     due: Sequence[Standing],
     settings: PromptsSection,
     writers: Writers,
+    tails: Mapping[str, Clip],
     problems: list[Problem],
 ) -> Context:
     """What is known besides the storyboard: captions in the lock, and what the captioner sees."""
+    asked = {_key(row) for row in due}
     written = {
         _key(row): caption
         for row in standing
-        if row.usable and (caption := _caption(row)) is not None
+        if row.usable and _key(row) not in asked and (caption := _caption(row)) is not None
     }
     if settings.captioner == "none":
         return Context(written)
@@ -180,35 +192,39 @@ def _context(
         for each in row.shot.beats[row.beat].who
         if each.ref is not None
     }
-    paths = list(dict.fromkeys([*shown.values(), *refs.values()]))
-    seen = _look(paths, settings, writers, problems) if paths else {}
+    clips: dict[Path | str, Clip] = {shot: tail for shot, tail in tails.items()}
+    for path in dict.fromkeys([*shown.values(), *refs.values()]):
+        try:
+            clips[path] = look_at(path)
+        except InputError as error:
+            problems.append(_notice(None, "not-captioned", error.what))
+    seen = _look(clips, settings, writers, problems) if clips else {}
     return Context(
         written,
-        shown={shot: seen[path] for shot, path in shown.items() if path in seen},
+        shown={shot: seen[path] for shot, path in shown.items() if path in seen}
+        | {shot: seen[shot] for shot in tails if shot in seen},
         looks={name: seen[path] for name, path in refs.items() if path in seen},
     )
 
 
 def _look(
-    paths: Sequence[Path], settings: PromptsSection, writers: Writers, problems: list[Problem]
-) -> dict[Path, ShotCaption]:
-    """What the captioner sees in each file; a notice for each in which it sees nothing."""
-    clips = {}
-    for path in paths:
-        try:
-            clips[path] = look_at(path)
-        except InputError as error:
-            problems.append(_notice(None, "not-captioned", f"{path.name}: {error.what}"))
+    clips: Mapping[Path | str, Clip],
+    settings: PromptsSection,
+    writers: Writers,
+    problems: list[Problem],
+) -> dict[Path | str, ShotCaption]:
+    """What the captioner sees in each clip; a notice for each in which it sees nothing."""
     manner = _manner("captioner", settings.instructions.captioner, settings.vision)
     with writers.vision() as model:
         said = caption_clips(list(clips.values()), model, manner)
     seen = {}
-    for path, caption in zip(clips, said, strict=True):
+    for name, caption in zip(clips, said, strict=True):
         if isinstance(caption, Trouble):
-            what = f"the captioner has not described {path.name}: {caption.cause}"
+            shown = name.name if isinstance(name, Path) else f"the frames that {name} continues"
+            what = f"the captioner has not described {shown}: {caption.cause}"
             problems.append(_notice(None, "not-captioned", what))
         else:
-            seen[path] = caption
+            seen[name] = caption
     return seen
 
 
