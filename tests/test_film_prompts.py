@@ -74,9 +74,8 @@ def test_a_dead_engine_stops_a_render_that_must_not_do_without(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storyflow.farm.language.ProfileWriters", lambda *_: Desk(dies))
-    run = storyflow.start(
-        studio.file, **{**studio.options, "settings": (*MODEL, "prompts.on_failure=stop")}
-    )
+    studio.options["settings"] = (*MODEL, "prompts.on_failure=stop")
+    run = storyflow.start(studio.file, **studio.options)
     with pytest.raises(EngineDied):
         run.result()
     assert run.ending is not None and run.ending.exit_code == 5
@@ -88,6 +87,6 @@ def texts_or_none(studio: Studio) -> list[str] | None:
 
 
 def test_nobody_looks_at_renders_without_a_captioner(studio: Studio) -> None:
-    options = {**studio.options, "settings": SETTINGS}
+    studio.options["settings"] = SETTINGS
     with pytest.raises(InputError, match=r"nobody who looks.*--set prompts.captioner=vllm"):
-        storyflow.write_prompts(studio.file, from_renders=True, **options)
+        storyflow.write_prompts(studio.file, from_renders=True, **studio.options)

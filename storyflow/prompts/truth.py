@@ -34,7 +34,9 @@ _SMALL = (
     )
 )
 # What the composer puts around facts.
-_SCAFFOLD = listed("set setting light lighting style expression say saying there shot")
+_SCAFFOLD = listed(
+    "set setting light lighting style expression say saying there shot view perspective"
+)
 _DENIALS = listed(
     "no not never none neither nor without nothing nobody nowhere cannot isn't aren't doesn't "
     "don't won't can't wasn't weren't didn't instead"
@@ -80,6 +82,7 @@ _FRAMING = (
 )
 _NO_PROSE = re.compile(r"[{}<>\[\]`|\\*#_=~]|https?:|\x00|[\x01-\x1f\x7f]")
 _NEAR = 4
+_JOINTS = listed("is are was were of in")
 
 
 def unsaid(text: str, stated: str) -> tuple[str, ...]:
@@ -139,7 +142,7 @@ def _bare(word: str) -> str:
 
 def _unsaid(text: str, stated: str) -> Iterator[str]:
     said = set(content(text))
-    for word in words(stated):
+    for word in words(_without_framing(stated)):
         root = stem(word)
         parts = [stem(part) for part in re.split(r"[-'\u2019]", word) if part]
         present = root in said or said.issuperset(p for p in parts if p not in _SMALL)
@@ -174,13 +177,16 @@ def _against(text: str, known: str, closed: bool) -> Iterator[str]:
 
 
 def _coloured(text: str) -> Iterator[tuple[str, str]]:
-    """Every colour with each of the few words after it, one of which has it."""
+    """Every colour with each of the few words after it, one of which has it, and with the word that
+    is said to be of it."""
     for clause in re.split(r"[,;.:!?]", text):
         found = words(clause)
         for at, word in enumerate(found):
             if word in _COLOURS:
                 for near in found[at + 1 : at + 1 + _NEAR]:
                     yield word, stem(near)
+                if at > 1 and found[at - 1] in _JOINTS:
+                    yield word, stem(found[at - 2])
 
 
 def _nearest_coloured(text: str) -> Iterator[tuple[str, str]]:
@@ -190,6 +196,14 @@ def _nearest_coloured(text: str) -> Iterator[tuple[str, str]]:
         for word, following in itertools.pairwise(found):
             if word in _COLOURS and following not in _SMALL and following not in _COLOURS:
                 yield word, stem(following)
+
+
+def _without_framing(text: str) -> str:
+    """The text without the words that its framing is told in, of which there are several."""
+    for framings in _FRAMING:
+        for pattern in framings.values():
+            text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
+    return text
 
 
 def _finds(pattern: str, text: str) -> bool:
