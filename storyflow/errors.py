@@ -77,6 +77,12 @@ class InputError(StoryflowError):
     """Something that was given can't be used; nothing was rendered."""
 
 
+class NoStoreError(InputError):
+    """A store was named that isn't there; most likely it is spelt otherwise."""
+
+    exit_code = 2
+
+
 class _Problems(InputError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from storyflow.claim import claimed_run
 from storyflow.cluster import Cluster, load_cluster
-from storyflow.errors import InputError
+from storyflow.errors import InputError, NoStoreError
 from storyflow.store import gc, inventory, roots, verify
 from storyflow.store.gc import Garbage
 from storyflow.store.inventory import Inventory
@@ -29,16 +29,23 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def open_store(store: str | Path | None = None, cluster: str | Path | Cluster = "local") -> Store:
-    """The store of that name, else the cluster file's. Raises ProfileError, StoreError."""
+    """The store of that name, else the cluster file's; creates nothing.
+
+    Raises NoStoreError where there is none, ProfileError, StoreError.
+    """
     if not isinstance(cluster, Cluster):
         cluster = load_cluster(cluster)
-    return Store(store if store is not None else cluster.store, cluster.cache.limit)
+    opened = Store(store if store is not None else cluster.store, cluster.cache.limit)
+    if not opened.there:
+        cure = "check the spelling" if store is not None else "name one with --store"
+        raise NoStoreError(f"there is no store at {opened}", cure=f"{cure}; a render makes it")
+    return opened
 
 
 def store_inventory(
     store: str | Path | None = None, *, cluster: str | Path | Cluster = "local"
 ) -> Inventory:
-    """What a store holds, per run and in all. Raises StoreError."""
+    """What a store holds, per run and in all. Raises NoStoreError, StoreError."""
     return inventory.take_stock(open_store(store, cluster))
 
 
@@ -50,7 +57,7 @@ def verify_store(
 ) -> Verified:
     """Read all of a store and compare it with its hashes; what is damaged is set aside.
 
-    `tell` hears of each artifact. Raises StoreError.
+    `tell` hears of each artifact. Raises NoStoreError, StoreError.
     """
     return verify.verify(open_store(store, cluster), tell)
 
@@ -64,7 +71,7 @@ def collect_garbage(
 ) -> Garbage:
     """What no run needs and is older than that; deleted only if `delete` says so.
 
-    Safe beside running films. Raises StoreError.
+    Safe beside running films. Raises NoStoreError, StoreError.
     """
     opened, seconds = open_store(store, cluster), older_than.total_seconds()
     return gc.collect(opened, seconds) if delete else gc.find_garbage(opened, seconds)
@@ -81,7 +88,7 @@ def forget_runs(
     that were run again since. Returns what was dropped.
 
     Raises InputError for an unknown run, InfrastructureError for one that is being rendered,
-    StoreError.
+    NoStoreError, StoreError.
     """
     opened = open_store(store, cluster)
     names = dict.fromkeys(runs)

@@ -20,6 +20,7 @@ from storyflow.cli import app
 from storyflow.errors import FarmError, InputError
 from storyflow.jobs.merge import Conflict
 from storyflow.lockfile import lock_path, read_lock, write_lock
+from storyflow.record import read_record
 from storyflow.store.gc import collect
 from storyflow.store.roots import forget, read_roots
 from storyflow.store.store import Store
@@ -257,3 +258,19 @@ def test_the_command_that_a_cluster_runs_ends_as_a_render(
     assert "storyflow fetch film" in ran.output
     cluster.set(job.id, "succeeded", 0)
     assert jobs.fetch(job).complete
+
+
+def test_a_fetched_film_knows_its_past(studio: Studio, cluster: FakeServer) -> None:
+    """`plan --diff` says what has changed since the job did it."""
+    job = submit(studio)
+    assert cluster.run(job.id) is not None
+    folder = jobs.fetch(job).film_lock.parent
+    record = read_record(folder)
+    assert record is not None and record.last is not None
+    assert len(record.segments) == record.last.rendered > 0
+    studio.edit("do: a", "do: z")
+    options = storyflow.api.Options(pipeline="slate", settings=SMALL, store=job.store)
+    found = storyflow.diff(studio.file, **options, out=folder)
+    assert found.since == record.when
+    changes = [{change.what for change in row.why} for row in found.segments if row.why]
+    assert changes and all(what & {"label", "prompt"} for what in changes)

@@ -42,7 +42,26 @@ def test_ls_shows_runs_sizes_and_what_is_loose(store: Store) -> None:
 
 
 def test_ls_of_an_empty_store_says_so(tmp_path: Path) -> None:
-    assert "empty, 0 B" in call("store", "ls", "--store", tmp_path / "none").output
+    Store(tmp_path / "new").prepare()
+    assert "empty, 0 B" in call("store", "ls", "--store", tmp_path / "new").output
+
+
+@pytest.mark.parametrize(
+    "command", ["store ls", "store verify", "store gc", "store gc --yes", "forget --superseded"]
+)
+@pytest.mark.parametrize("place", ["none", "bucket"])
+def test_a_store_that_is_not_there_is_told_and_not_made(
+    command: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = tmp_path / place if place == "none" else f"memory://{tmp_path.name}"
+    error = call(*command.split(), "--store", where).exception
+    assert isinstance(error, storyflow.InputError) and error.exit_code == 2
+    assert str(error).startswith(f"there is no store at {where}; check the spelling")
+    assert list(tmp_path.iterdir()) == []
+    if place == "none":
+        error = call(*command.split()).exception
+        assert f"{tmp_path}/.storyflow/store; name one with --store" in str(error)
 
 
 def test_verify_ends_with_five_where_something_was_damaged(store: Store, tmp_path: Path) -> None:

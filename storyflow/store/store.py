@@ -68,6 +68,11 @@ class Store:
             raise StoreError(f"the store {self.location} is no folder", cure="name a folder")
         return self.place.root
 
+    @property
+    def there(self) -> bool:
+        """Whether it exists: nothing was ever stored in one that doesn't."""
+        return self._opened
+
     def find(self, key: str) -> Artifact | None:
         """The artifact of this key, or None. Costs one small object and a look at each blob.
 
