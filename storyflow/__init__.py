@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         write_ids,
         write_prompts,
     )
+    from storyflow.captioning import caption_clips, enhance_prompts, qc_captions
     from storyflow.errors import (
         BudgetError,
         Cancelled,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
     "replay retry schema show start write_ids write_prompts",
+    "storyflow.captioning": "caption_clips enhance_prompts qc_captions",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
     "UnsupportedError",
@@ -93,17 +95,20 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "branch",
+    "caption_clips",
     "check",
     "choose_take",
     "collect_garbage",
     "cut",
     "diff",
     "dump",
+    "enhance_prompts",
     "forget_runs",
     "hold",
     "load",
     "parse",
     "plan",
+    "qc_captions",
     "quote",
     "release",
     "render",

@@ -3,12 +3,13 @@
 `app` is the frame; every other module here adds the commands of one subject to it.
 """
 
-from storyflow.cli import bench, jobs, plan, prompts, render, store, storyboards, takes
+from storyflow.cli import bench, captions, jobs, plan, prompts, render, store, storyboards, takes
 from storyflow.cli.app import app, main
 
 __all__ = [
     "app",
     "bench",
+    "captions",
     "jobs",
     "main",
     "plan",

@@ -97,7 +97,8 @@ class VllmModel:
                 (request,) = self._llm.enqueue(
                     [self._prompt(question)], [_sampling(question)], use_tqdm=False
                 )
-                waiting[request] = place
+                # Finished ones come back under their number, without the letters for uniqueness.
+                waiting[request.partition("-")[0]] = place
             except Exception as error:  # too long, no chat template, a picture for a text model
                 if _is_dead(error):
                     raise EngineDied(f"vLLM died: {_brief(error)}") from error

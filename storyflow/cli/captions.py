@@ -1,0 +1,204 @@
+"""Commands that look at pictures, and that complete prompts in bulk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from storyflow.cli.app import app, print_json
+from storyflow.cli.options import (
+    Address,
+    AllowOutside,
+    AsJson,
+    ClusterName,
+    Out,
+    Pipeline,
+    Settings,
+    StoreFolder,
+    StoryboardFile,
+    shot_ids,
+)
+
+if TYPE_CHECKING:
+    from storyflow.prompts.bulk import Bulk
+    from storyflow.qc.captions import CaptionReport
+
+Csv = Annotated[Path, typer.Option("--out", help="CSV file; what it has already is kept.")]
+ModelPipeline = Annotated[
+    str, typer.Option("--pipeline", "-p", help="Pipeline profile whose model is asked.")
+]
+
+qc = typer.Typer(help="Look at what was rendered.", no_args_is_help=True)
+app.add_typer(qc, name="qc")
+
+
+@qc.callback()
+def _qc() -> None:
+    """Look at what was rendered."""
+
+
+@app.command()
+def caption(
+    source: Annotated[
+        Path, typer.Argument(metavar="CLIPS", help="A folder, or a CSV file with a column path.")
+    ],
+    out: Csv,
+    pipeline: ModelPipeline,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+    address: Address = None,
+) -> None:
+    """Describe clips and pictures, each as a structured caption.
+
+    Run again, it goes on where it stopped. Leaves with 3 where some can't be described.
+    """
+    from storyflow.captioning import caption_clips
+
+    with _progress("clips") as progress:
+        done = caption_clips(
+            source,
+            out,
+            pipeline=pipeline,
+            settings=settings or (),
+            cluster=cluster,
+            address=address,
+            notify=_notify,
+            progress=progress,
+        )
+    _end(done, "clip")
+
+
+@app.command()
+def enhance(
+    source: Annotated[
+        Path, typer.Argument(metavar="PROMPTS", help="A text file with a prompt on each line.")
+    ],
+    out: Csv,
+    pipeline: ModelPipeline,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+    address: Address = None,
+) -> None:
+    """Complete short prompts, each line as a shot of its own.
+
+    Run again, it goes on where it stopped. Leaves with 3 where some can't be completed.
+    """
+    from storyflow.captioning import enhance_prompts
+
+    with _progress("prompts") as progress:
+        done = enhance_prompts(
+            source,
+            out,
+            pipeline=pipeline,
+            settings=settings or (),
+            cluster=cluster,
+            address=address,
+            notify=_notify,
+            progress=progress,
+        )
+    _end(done, "prompt")
+
+
+@qc.command()
+def captions(
+    file: StoryboardFile,
+    pipeline: Pipeline = "toybox",
+    out: Out = None,
+    store: StoreFolder = None,
+    cluster: ClusterName = "local",
+    settings: Settings = None,
+    address: Address = None,
+    shots: Annotated[str | None, typer.Option("--shots", help="Read only these: 1C,2A.")] = None,
+    as_json: AsJson = False,
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Read every rendered shot and compare it with what the storyboard asked for.
+
+    Toybox films are measured, others are read by the pipeline's captioner. It only warns.
+    """
+    from storyflow.captioning import qc_captions
+
+    report = qc_captions(
+        file,
+        notify=_notify,
+        pipeline=pipeline,
+        out=out,
+        store=store,
+        cluster=cluster,
+        settings=settings or (),
+        address=address,
+        shots=shot_ids(shots),
+        allow_outside=allow_outside,
+    )
+    if as_json:
+        print_json(report.as_data())
+    else:
+        _print(report)
+
+
+def _notify(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; elsewhere nothing, the summary says it all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(unit, total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield progress
+
+
+def _end(done: Bulk, noun: str) -> None:
+    for name, cause in done.failed:
+        print(f"{name}: {cause}", file=sys.stderr)
+    failed = f", {len(done.failed)} failed" if done.failed else ""
+    kept = f", {done.kept} were there" if done.kept else ""
+    plural = "" if done.done == 1 else "s"
+    print(f"{done.done} {noun}{plural} written to {done.out}{kept}{failed}")
+    raise typer.Exit(3 if done.failed else 0)
+
+
+def _print(report: CaptionReport) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("shot", "field", "asked", "seen", ""):
+        table.add_column(name, overflow="fold")
+    colours = {"as asked": "green", "perhaps not": "yellow", "not as asked": "red"}
+    for beat in report.beats:
+        take = "" if beat.take == 1 else f".{beat.take}"
+        name = f"{beat.shot}{take}/{beat.beat + 1}"
+        colour = colours.get(beat.verdict, "dim")
+        said = f"{beat.verdict}: {beat.trouble}" if beat.trouble else beat.verdict
+        table.add_row(f"[bold]{escape(name)}[/]", "", "", "", f"[{colour}]{escape(said)}[/]")
+        for each in beat.checks:
+            sign = "[green]✓[/]" if each.agrees else "[red]✗[/]"
+            table.add_row("", each.field, escape(each.asked), escape(each.seen or "-"), sign)
+    console.print(table)
+    wrong = sum(beat.verdict == "not as asked" for beat in report.beats)
+    console.print(
+        f"{wrong} of {len(report.beats)} beats are not as asked, {escape(report.reader)}; "
+        f"written to {escape(str(report.file))}",
+        highlight=False,
+        soft_wrap=True,
+    )
