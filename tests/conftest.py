@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
 
@@ -20,6 +20,12 @@ CACHE = tempfile.mkdtemp(prefix="storyflow-tests-")
 os.environ["XDG_CACHE_HOME"] = CACHE
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
-# Examples are derived from the test itself: a run can only fail where the one before it would have.
-settings.register_profile("storyflow", derandomize=True, deadline=None)
+# Examples are derived from the test itself: a run can only fail where the one before it would have,
+# however slow the machine is.
+settings.register_profile(
+    "storyflow",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("storyflow")

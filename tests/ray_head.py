@@ -31,7 +31,7 @@ AGENTS = ("dashboard-agent-grpc", "metrics-export", "dashboard-agent-listen", "r
 were chosen for them: a busy machine takes longer."""
 
 STORE_BYTES = 80 << 20
-PATIENCE = 60
+PATIENCE = 120
 """Seconds for one attempt."""
 
 ATTEMPTS = 3

@@ -37,7 +37,7 @@ class S3Server:
 
     def wait_for(self, method: str, part: str) -> None:
         """Until such a request has come in."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not self.count(method, part):
             assert time.monotonic() < end, self.requests
             time.sleep(0.005)

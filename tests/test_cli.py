@@ -176,25 +176,41 @@ def test_a_partial_film_leaves_with_three(run) -> None:
     assert "failed 1B/2" in out and "film.partial.mp4" in out
 
 
+HELD = """
+import itertools, pathlib, time
+from storyflow.cli import main
+from storyflow.slate import SlateRenderer
+draw, count = SlateRenderer.render, itertools.count()
+def render(*arguments):
+    while next(count) and not pathlib.Path("go on").exists():
+        time.sleep(0.01)
+    draw(*arguments)
+SlateRenderer.render = render
+main()
+"""
+"""From the second segment on, rendering waits for a file."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_and_the_same_command_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "film.yaml").write_text(THREE_SHOTS)
-    command = [sys.executable, "-m", "storyflow", "render", "film.yaml", *SLATE]
-    slow = subprocess.Popen(
-        [*command, "--set", "slate.delay=0.5"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    words = ["render", "film.yaml", *SLATE]
+    held = [sys.executable, "-c", HELD, *words]
+    slow = subprocess.Popen(held, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert slow.stdout is not None
+    said = ""
     for line in slow.stdout:
+        said += line
         if line.startswith("render "):
             slow.send_signal(number)
-            break
-    rest = slow.stdout.read()
-    assert slow.wait(timeout=60) == 128 + number
-    assert "the same command goes on from here" in " ".join(rest.split())
+        if line.startswith("stopping when"):
+            (tmp_path / "go on").touch()
+    assert slow.wait() == 128 + number
+    assert "the same command goes on from here" in " ".join(said.split())
     again = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "storyflow", *words], cwd=tmp_path, capture_output=True, text=True
     )
     assert again.returncode == 0
     assert "reuse " in again.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storyflow.documents import (
@@ -248,7 +248,7 @@ def test_no_yaml_punctuation_makes_reading_fail_otherwise(text: str) -> None:
         assert problem.cure
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 def test_no_bytes_make_reading_fail_otherwise(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.yaml"

@@ -286,10 +286,25 @@ def test_cancelling_stops_at_once_and_keeps_what_is_finished(tmp_path: Path) -> 
 
 
 def test_steps_are_told_while_a_segment_is_rendered(tmp_path: Path) -> None:
-    plan = tiny_plan(Shot("1A", ("a",)))
-    made = make(plan, tmp_path, profile=slate_profile(delay=0.5, steps=5), poll=0.02)
-    steps = [e.done for e in of(made, Step)]
-    assert len(steps) >= 2 and steps == sorted(steps)
+    events: list[Event] = []
+
+    def steps() -> list[int]:
+        return [event.done for event in events if isinstance(event, Step)]
+
+    async def main() -> None:
+        long = slate_profile(delay=600.0, steps=1000)
+        plan = tiny_plan(Shot("1A", ("a",)))
+        working = asyncio.ensure_future(
+            render(plan, tmp_path, profile=long, events=events, poll=0.02)
+        )
+        while len(steps()) < 3:
+            await asyncio.sleep(0.01)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    asyncio.run(main())
+    assert steps() == sorted(set(steps()))
 
 
 def test_another_writer_of_the_same_key_is_adopted(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plan_films import PROFILE, film, planned, profile, recipes
 
@@ -17,9 +17,7 @@ from storyflow.planning.keys import segment_key, segment_recipe
 from storyflow.planning.nodes import Condition, Plan, SegmentInputs, Span
 from storyflow.renderer import SegmentSpec
 
-QUICK = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=25, deadline=None)
 
 
 @dataclass(frozen=True)

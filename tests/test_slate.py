@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -116,12 +115,15 @@ def test_steps_are_told() -> None:
     assert sink.steps == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_delay_passes_and_keeps_telling() -> None:
-    sink, began = Frames(), time.monotonic()
+def test_a_delay_passes_and_keeps_telling(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps = [100.0]
+    monkeypatch.setattr("storyflow.slate.time.monotonic", lambda: sum(naps))
+    monkeypatch.setattr("storyflow.slate.time.sleep", naps.append)
+    sink = Frames()
     SlateRenderer(SlateSection(delay=0.2, steps=1)).render(
         SPEC, None, None, Given(history(SPEC)), sink
     )
-    assert time.monotonic() - began >= 0.2 and len(sink.steps) > 2
+    assert sum(naps) == pytest.approx(100.2) and len(sink.steps) > 2
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,8 @@ def test_after_killing_writers_in_the_middle_everything_visible_is_whole(tmp_pat
         ]
         for writer in writers:
             writer.start()
+        while not list(root.glob("artifacts/*/*/done.json")):
+            time.sleep(0.005)  # the first time only, however slow the disk is
         time.sleep(moment.uniform(0.02, 0.2))
         for writer in writers:
             writer.kill()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storyflow.errors import StoryboardError
@@ -450,9 +450,7 @@ def test_no_text_raises_anything_but_a_storyboard_error(text: str) -> None:
         assert str(error)
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, max_examples=60)
 @given(content=st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_a_storyboard_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "film.yaml"

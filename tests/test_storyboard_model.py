@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storyflow.documents import inspect_document
@@ -178,7 +178,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60)
 @given(_TEXT, _FILM)
 def test_a_film_written_out_and_read_again_is_the_same(title: str, keys: dict[str, Any]) -> None:
     film = Film(film=title, **keys)
