@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from films import SMALL, Studio
 from media_files import picture_file
-from ray_head import Head, end, ray_head
+from ray_head import ATTEMPTS, Head, end, ray_head
 
 from storyflow import jobs
 from storyflow.errors import InputError
@@ -45,6 +46,29 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
 def submit(studio: Studio, head: Head, **options: object) -> jobs.JobHandle:
     options = {**studio.options, "address": head.jobs, "workers": 1, **options}
     return jobs.submit(studio.file, **options)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def other_node(around: list[str], head: Head, store: Path) -> Iterator[None]:
+    """A second node. As every node it may fail to start on a busy machine, and is tried again."""
+    command = [*around, sys.executable, str(OTHER_NODE), head.address, str(store)]
+    for _ in range(ATTEMPTS):
+        node = subprocess.Popen(
+            command, env=head.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            assert node.stdin is not None and node.stdout is not None
+            while (line := node.stdout.readline()) not in (b"up\n", b""):
+                pass
+            if line:
+                yield
+                node.stdin.close()
+                node.wait()
+                return
+        finally:
+            end(node)
+    raise RuntimeError(f"the node did not start in {ATTEMPTS} attempts")
 
 
 def test_a_film_is_submitted_followed_cancelled_submitted_again_and_fetched(
@@ -102,15 +126,7 @@ def test_a_worker_on_a_node_with_another_folder_of_that_name_is_refused(
         pytest.skip("needs leave to mount a file system in a namespace of its own")
     store = tmp_path / "store"
     store.mkdir()
-    command = [unshare, "--mount", sys.executable, str(OTHER_NODE), head.address, str(store)]
-    node = subprocess.Popen(
-        command, env=head.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert node.stdin is not None and node.stdout is not None
-        while (line := node.stdout.readline()) != b"up\n":
-            assert line, "the node did not start"
+    with other_node([unshare, "--mount"], head, store):
         cluster = tmp_path / "cluster.yaml"
         cluster.write_text("workers: {count: 1, accelerator: OTHER}\n")
         job = submit(studio, head, cluster=cluster, workers=None, name="elsewhere")
@@ -118,10 +134,6 @@ def test_a_worker_on_a_node_with_another_folder_of_that_name_is_refused(
         assert (ended.state, ended.exit_code) == ("failed", 5), jobs.log(job)
         assert "is another store than where the film is rendered from" in ended.message
         assert "worker-1 ready" not in jobs.log(job)
-        node.stdin.close()
-        node.wait(60)
-    finally:
-        end(node)
 
 
 def test_a_cluster_with_tokens_wants_one_and_renders(studio: Studio, tmp_path: Path) -> None:
