@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, noted
+from local_ray import local_ray
 
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, ModelError
@@ -29,20 +30,10 @@ WORDS = [f"q{number}" for number in range(12)]
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
-    ray = pytest.importorskip("ray")
-    assert not ray.is_initialized()
     path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100 << 20,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}},
-    )
-    yield ray
-    ray.shutdown()
+    variables = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    with local_ray(runtime_env={"env_vars": variables}) as ray:
+        yield ray
 
 
 def cluster(*settings: str) -> Cluster:

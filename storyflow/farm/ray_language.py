@@ -79,7 +79,7 @@ class RayModel:
         self._make = make
         self._connected = False
         self._actor: Any = None
-        self._household: Household | None = None
+        self.household: Household | None = None
         self.starts = 0
 
     @property
@@ -157,9 +157,9 @@ class RayModel:
             options["accelerator_type"] = need.accelerator
         with translated(self.name):
             self._actor = ray.remote(**options)(_Actor).remote(self._make, self._settings)
-            self._household = self._placed(need)
+            self.household = self._placed(need)
             self.starts += 1
-            self._household = cast(Household, ray.get(self._actor.setup.remote()))
+            self.household = cast(Household, ray.get(self._actor.setup.remote()))
 
     def _placed(self, need: Need) -> Household:
         """Wait for a place on the cluster, aloud, and only while there can be one."""
@@ -190,7 +190,7 @@ class RayModel:
         import ray
 
         actor, self._actor = self._actor, None
-        household, self._household = self._household, None
+        household, self.household = self.household, None
         if actor is None:
             return
         with contextlib.suppress(Exception):  # it may be dead already
