@@ -1,10 +1,11 @@
-"""A model behind an OpenAI-compatible server: what is sent and retried, what ends the stage."""
+"""A model behind an OpenAI-compatible server: what is sent and retried, and what ends it."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -242,12 +243,15 @@ def test_the_model_must_be_one_that_the_server_has() -> None:
             pass
         with pytest.raises(ModelError, match="name one"), model(server):
             pass
+        server.models = (200, [])
+        with model(server, model="c") as (made, _):
+            assert made.name == "c"
         server.models = (404, {})
         with model(server, model="c") as (made, _):
             assert made.name == "c"
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host/v1", "http://"])
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host/v1", "http://", "http://[1"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ModelError, match="address; write it like"):
         OpenAIModel(EngineSettings("openai", "m", url=url)).setup()
@@ -265,3 +269,19 @@ def test_keys_come_from_the_environment_and_go_where_they_belong(
         with model(server):
             pass
     assert server.keys == [None, "Bearer our-secret"]
+
+
+def test_without_vllm_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from storyflow.prompts.engines.vllm import VllmModel
+
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "")
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", "")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "")
+    model = VllmModel(EngineSettings("vllm", "some/model", revision="abc"))
+    assert (model.name, model.revision) == ("some/model", "abc")
+    with pytest.raises(ModelError, match="pip install"):
+        model.setup()
+    with pytest.raises(EngineDied):
+        model.ask([QUESTION])
+    model.close()

@@ -36,7 +36,7 @@ WAIT_SECONDS = 20.0
 """After so long without a place on the cluster, waiting is said aloud; then after twice as long."""
 
 GOODBYE_SECONDS = 60.0
-"""How long the engine may take to end by itself."""
+"""How long the engine may take to end by itself, where it has nothing to do."""
 
 END_SECONDS = 60.0
 """How long it may take to end what is left of it."""
@@ -80,6 +80,7 @@ class RayModel:
         self._connected = False
         self._actor: Any = None
         self.household: Household | None = None
+        self._busy = False
         self.starts = 0
 
     @property
@@ -156,6 +157,7 @@ class RayModel:
         if need.accelerator is not None:
             options["accelerator_type"] = need.accelerator
         with translated(self.name):
+            self._busy = False
             self._actor = ray.remote(**options)(_Actor).remote(self._make, self._settings)
             self.household = self._placed(need)
             self.starts += 1
@@ -182,8 +184,10 @@ class RayModel:
         import ray
 
         call = self._actor.answers.options(num_returns="streaming")
+        self._busy = True
         for reference in call.remote(questions):
             yield cast("tuple[int, Answer | Refusal]", ray.get(reference))
+        self._busy = False
 
     def _end(self, *, kindly: bool = False) -> None:
         """Leave no process behind."""
@@ -193,10 +197,11 @@ class RayModel:
         household, self.household = self.household, None
         if actor is None:
             return
+        patience = GOODBYE_SECONDS if kindly and not self._busy else 3.0
         with contextlib.suppress(Exception):  # it may be dead already
             # What it started since is known only now.
-            household = ray.get(actor.here.remote(), timeout=GOODBYE_SECONDS if kindly else 3.0)
-            if kindly:
+            household = ray.get(actor.here.remote(), timeout=patience)
+            if kindly and not self._busy:
                 ray.get(actor.close.remote(), timeout=GOODBYE_SECONDS)
         with contextlib.suppress(Exception):
             ray.kill(actor, no_restart=True)

@@ -59,14 +59,14 @@ class OpenAIModel:
         import httpx2
 
         settings = self._settings
-        parts = urlsplit(settings.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        host = _host(settings.url)
+        if not host:
             raise ModelError(
                 f"{settings.url!r} is no server's address",
                 cure="write it like http://HOST:8000/v1",
             )
         headers = {}
-        if key := _key(parts.hostname):
+        if key := _key(host):
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx2.Client(
             base_url=settings.url.rstrip("/") + "/",
@@ -82,7 +82,7 @@ class OpenAIModel:
             raise self._fatal(told)
         served = [
             each["id"]
-            for each in told.get("data") or []
+            for each in (told.get("data") if isinstance(told, dict) else None) or []
             if isinstance(each, dict) and isinstance(each.get("id"), str)
         ]
         if not self._name and len(served) == 1:
@@ -225,6 +225,15 @@ class _Failure:
 
     def __str__(self) -> str:
         return f"status {self.status}: {self.text}" if self.status else self.text
+
+
+def _host(url: str) -> str:
+    """The host of a server's address, empty for what is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "" if parts.scheme in {"http", "https"} else ""
+    except ValueError:
+        return ""
 
 
 def _key(host: str) -> str:

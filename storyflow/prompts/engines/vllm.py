@@ -109,11 +109,10 @@ class VllmModel:
             except Exception as error:
                 raise EngineDied(f"vLLM died: {_brief(error)}") from error
             for each in finished:
-                output = each.outputs[0]
-                yield (
-                    waiting.pop(each.request_id),
-                    Answer(output.text, output.finish_reason == "stop"),
-                )
+                # Others belong to a batch that somebody gave up.
+                if (asked := waiting.pop(each.request_id, None)) is not None:
+                    output = each.outputs[0]
+                    yield asked, Answer(output.text, output.finish_reason == "stop")
 
     def close(self) -> None:
         """End the engine and what it started, and give its memory back."""
