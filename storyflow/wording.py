@@ -173,18 +173,15 @@ def _write(
 ) -> Written:
     # Engines and media are not needed for planning, which imports this.
     from storyflow.farm.language import ProfileWriters
+    from storyflow.prompts.checked import CheckedWriters
     from storyflow.prompts.write import Written, write
 
     settings = order.profile.prompts
     if settings.composed:
         return Written(settled.lock, settled.standing, settled.notices)
 
-    def tell(text: str) -> None:
-        check()
-        notify(text)
-
     check()
-    writers = ProfileWriters(settings, order.cluster, tell)
+    writers = CheckedWriters(ProfileWriters(settings, order.cluster, notify), check)
     tokens = order.kind.tokens
     return write(film, settled, settings, tokens, writers, only=needed, tails=tails)
 

@@ -8,19 +8,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_prompts_faithful import Desk, Say
+from test_prompts_faithful import Desk, Say, dies
 
 import storyflow
 from storyflow.api import order
 from storyflow.cli.app import app
-from storyflow.errors import InputError, ModelError, StoryboardError
+from storyflow.errors import Cancelled, InputError, ModelError, StoryboardError
 from storyflow.events import Event, Notice
 from storyflow.film import prepare
 from storyflow.jobs.merge import merge_locks
 from storyflow.lock import LockedPrompt
 from storyflow.lockfile import lock_path, pin_prompts, read_lock, write_lock
+from storyflow.prompts.facts import facts_hash, text_hash
 from storyflow.prompts.model import Answer, Question, Refusal
-from storyflow.wording import Wordings, write_words
+from storyflow.storyboard.resolved import Character, Place, ResolvedBeat
+from storyflow.wording import Wordings, write_needed, write_words
 from storyflow.wordtable import word_diff
 
 STORY = """
@@ -401,6 +403,53 @@ def test_provisional_words_are_asked_for_again_and_then_stay(
     prompt = studio.prompts("./model")["A1"]
     assert prompt.source == "./model temperature=0 seed=0"
     assert json.loads(prompt.caption)["lighting"] == "soft light"
+
+
+def test_words_that_a_dead_model_wrote_before_stay(
+    studio: Studio, asked: Callable[[Say], Sequence[Question]]
+) -> None:
+    asked(retelling)
+    studio.write(settings=MODEL)
+    before = studio.prompts("./model")
+    assert all(prompt.provisional and "soft light" in prompt.text for prompt in before.values())
+    for say in (dies, lambda question: Refusal("busy")):
+        asked(say)
+        studio.write(settings=MODEL)
+        assert studio.prompts("./model") == before
+
+
+def test_a_stopped_run_asks_nothing_more(
+    studio: Studio, asked: Callable[[Say], Sequence[Question]]
+) -> None:
+    stopped: list[bool] = []
+
+    def say(question: Question) -> Answer | Refusal:
+        stopped.append(True)
+        return retelling(question)
+
+    def check() -> None:
+        if stopped:
+            raise Cancelled("the run was stopped")
+
+    questions = asked(say)
+    what = order(studio.file, settings=MODEL)
+    with pytest.raises(Cancelled):
+        write_needed(what, prepare(what).plan, lambda _: None, check)
+    assert len({question.user for question in questions}) < 4
+    assert not studio.lock.exists()
+
+
+def test_the_hash_of_facts_is_what_locks_hold() -> None:
+    """Another one would have every prompt of every film written anew."""
+    character = Character("keeper", "man of sixty, navy coat")
+    beat = ResolvedBeat(
+        96, "@keeper climbs", "Oh", "joy", "long_shot", "low_angle", "side_view",
+        "the camera tilts", "35mm", "dim", Place("tower", "stair"), (character,), ("film",),
+        ("text",),
+    )  # fmt: skip
+    assert facts_hash(beat) == "ab1140da2d92"
+    assert facts_hash(beat, ("seen",)) != facts_hash(beat)
+    assert text_hash("a  b\n") == text_hash("a b") == "c8687a08aa5d"
 
 
 def test_a_model_that_is_not_there_ends_the_run(

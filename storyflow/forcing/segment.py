@@ -31,12 +31,10 @@ from storyflow.forcing.schedule import (
 )
 from storyflow.forcing.solver import Consistency, Solver, UniPC
 from storyflow.forcing.stepcache import fit_of, skipped_steps
+from storyflow.forcing.tokens import TEXT_TOKENS
 from storyflow.forcing.transformer import LeanTransformer, PromptContext
 from storyflow.forcing.vae import StreamingVAE, to_bytes
 from storyflow.renderer import Given, SegmentSpec, Sink
-
-TEXT_TOKENS = 512
-"""Prompts are padded with zeros to this length; the padding is attended to, as in training."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ def render_segment(
 
 def padded(transformer: LeanTransformer, embedding: NDArray[np.float32]) -> Tensor:
     """A prompt's embedding [tokens, text_dim] as the transformer reads it, [1, 512, text_dim]."""
+    # The padding is attended to, as in training.
     prompt = torch.zeros(1, TEXT_TOKENS, transformer.text_dim)
     prompt[0, : len(embedding)] = torch.from_numpy(np.array(embedding, dtype=np.float32))
     return prompt.to(transformer.device, transformer.dtype)

@@ -17,7 +17,7 @@ from storyflow.forcing.attention import backend_of
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
 from storyflow.forcing.loading import device_of
-from storyflow.forcing.segment import TEXT_TOKENS
+from storyflow.forcing.tokens import TEXT_TOKENS
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.renderer import Given, SegmentSpec, Sink
 

@@ -72,7 +72,9 @@ def settle(
             rows = tuple(row if row.valid else composed(row) for row in rows)
         notices += _gone(shot, before, rows)
         found[shot.id] = rows
-        prompts[shot.id] = tuple(marked(row.locked) for row in rows if row.locked is not None)
+        prompts[shot.id] = tuple(
+            _marked(row.locked, row.state == "edited") for row in rows if row.locked is not None
+        )
     every = tuple(row for rows in found.values() for row in rows)
     if tokens is not None:
         problems += too_long(every, tokens)
@@ -94,9 +96,8 @@ def stamp(facts: str, text: str) -> str:
     return f"{facts}-{text_hash(text)}"
 
 
-def marked(prompt: LockedPrompt) -> LockedPrompt:
+def _marked(prompt: LockedPrompt, hand: bool) -> LockedPrompt:
     """The prompt, marked as a person's where it is one."""
-    hand = edited(prompt)
     return prompt if hand == prompt.hand else replace(prompt, hand=hand)
 
 
@@ -197,7 +198,8 @@ def _not_measured(rows: Iterable[Standing], tokens: Tokens) -> Iterator[Problem]
 
 def _kept(row: Standing) -> LockedPrompt:
     assert row.locked is not None
-    return marked(replace(row.locked, stamp=f"{row.facts}-{row.locked.written}", provisional=False))
+    kept = replace(row.locked, stamp=f"{row.facts}-{row.locked.written}", provisional=False)
+    return _marked(kept, edited(kept))
 
 
 def _named(film: ResolvedFilm, names: Iterable[str]) -> Mapping[str, Collection[int]]:

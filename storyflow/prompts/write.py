@@ -95,7 +95,7 @@ def write(
         if settings.on_failure == "stop":
             raise
         problems += _stood_in(due, error)
-        made = {_key(row): composed(row, provisional=True) for row in due}
+        made = {_key(row): _without_model(row) for row in due}
     rows = tuple(made.get(_key(row), row) for row in settled.standing)
     if tokens is not None:
         long = tuple(too_long((made[_key(row)] for row in due), tokens))
@@ -140,12 +140,17 @@ def _ask(
     made = {}
     for key, row in rows.items():
         if key not in merged:
-            made[key] = composed(row, provisional=True)
+            made[key] = _without_model(row)
             continue
         done = finish(merged[key], texts.get(key), form_of(row.shot), settings.words, tokens)
         problems += _told(row, merged[key], done, troubles.get(key))
         made[key] = _standing(row, merged[key], done, settings, provisional=key in troubles)
     return made
+
+
+def _without_model(row: Standing) -> Standing:
+    """A beat that no model has written: words that are still about it stay."""
+    return row if row.usable else composed(row, provisional=True)
 
 
 def _standing(
