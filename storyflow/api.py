@@ -69,10 +69,11 @@ class Options(TypedDict, total=False):
     """What every verb that plans or renders takes besides the film.
 
     `pipeline` and `cluster` are shipped names or files, `settings` are `section.field=value`
-    texts, `out` is the film's folder, `store` and `address` and `workers` override the cluster
-    file, `shots` limits rendering to these and what they continue, `allow_outside` lets references
-    lead out of the storyboard's folder. `max_gpu_hours`, `max_cost` and `max_gpus` limit what a
-    render may use, `one_class` holds it to one numerics class.
+    texts, `out` is the film's folder. `store`, `address`, `workers` and `priority` (what the run
+    counts on a busy cluster) override the cluster file. `shots` limits rendering to these and what
+    they continue, `allow_outside` lets references lead out of the storyboard's folder.
+    `max_gpu_hours`, `max_cost` and `max_gpus` limit what a render may use, `one_class` holds it to
+    one numerics class.
     """
 
     pipeline: str | Path
@@ -83,6 +84,7 @@ class Options(TypedDict, total=False):
     shots: Iterable[str] | None
     address: str | None
     workers: int | None
+    priority: float | None
     allow_outside: bool
     max_gpu_hours: float | None
     max_cost: float | None
@@ -298,6 +300,7 @@ def order(
     shots: Iterable[str] | None = None,
     address: str | None = None,
     workers: int | None = None,
+    priority: float | None = None,
     allow_outside: bool = False,
     max_gpu_hours: float | None = None,
     max_cost: float | None = None,
@@ -308,11 +311,11 @@ def order(
     film = _film(film, allow_outside=allow_outside)
     name, profile = load_profile(pipeline, settings)
     overrides = [f"address={address}"] if address is not None else []
-    overrides += [f"workers.count={workers}"] if workers is not None else []
+    overrides += worker_overrides(workers, priority)
     if isinstance(cluster, Cluster):
         if overrides:
             raise InputError(
-                "address and workers stand in the Cluster that was given",
+                "address, workers and priority stand in the Cluster that was given",
                 cure="change them there",
             )
     else:
@@ -349,6 +352,12 @@ def _tails(what: Order) -> dict[str, Clip]:
     from storyflow.tails import rendered_tails
 
     return rendered_tails(prepare(what).plan, what.kind, what.open_store())
+
+
+def worker_overrides(workers: int | None, priority: float | None) -> list[str]:
+    """What these say instead of the cluster file, as `section.field=value`."""
+    given = {"count": workers, "weight": priority}
+    return [f"workers.{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _film(film: Storyboard, *, allow_outside: bool = False) -> Film:

@@ -13,7 +13,7 @@ from media_files import picture_file
 
 import storyflow
 from storyflow import jobs
-from storyflow.cluster import Cluster
+from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import BudgetError, FarmError, InputError, StoryboardError
 from storyflow.jobs import follow, references
 from storyflow.jobs.server import ServerJob
@@ -296,3 +296,20 @@ def test_no_address_and_another_kind_are_told(
 ) -> None:
     with pytest.raises(InputError, match=f"(?i){words}"):
         submit(studio, address=address)
+
+
+def test_a_job_has_its_priority(studio: Studio, cluster: FakeServer) -> None:
+    job = submit(studio, workers=2, priority=3)
+    sent = load_cluster(cluster.folder / job.id / "cluster.yaml")
+    assert (sent.workers.count, sent.workers.weight) == (2, 3.0)
+    assert not submit(studio, priority=5).submitted  # the same film, however urgent
+
+
+@pytest.mark.parametrize("priority", [0, -1, 2000])
+def test_a_priority_outside_of_its_range_is_refused(
+    priority: float, studio: Studio, cluster: FakeServer
+) -> None:
+    with pytest.raises(storyflow.ProfileError, match=r"workers\.weight"):
+        submit(studio, priority=priority)
+    with pytest.raises(storyflow.ProfileError, match=r"workers\.weight"):
+        storyflow.plan(studio.file, priority=priority)

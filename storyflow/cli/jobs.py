@@ -19,6 +19,7 @@ from storyflow.cli.options import (
     OneClass,
     Out,
     Pipeline,
+    Priority,
     Settings,
     Shots,
     StoreFolder,
@@ -51,6 +52,7 @@ def submit(
     settings: Settings = None,
     shots: Shots = None,
     workers: Workers = None,
+    priority: Priority = None,
     allow_outside: AllowOutside = False,
     name: Annotated[
         str | None, typer.Option("--name", help="The film's name there [the file's].")
@@ -83,6 +85,7 @@ def submit(
         settings=settings or (),
         shots=shot_ids(shots),
         workers=workers,
+        priority=priority,
         allow_outside=allow_outside,
         max_gpu_hours=max_gpu_hours,
         max_cost=max_cost,

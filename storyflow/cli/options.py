@@ -33,6 +33,13 @@ Shots = Annotated[
     str | None, typer.Option("--shots", help="Render only these and what they continue: 1C,2A.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Number of render workers.")]
+Priority = Annotated[
+    float | None,
+    typer.Option(
+        "--priority",
+        help="Part of a busy cluster: 2 holds twice the workers of 1 [the cluster file's].",
+    ),
+]
 MaxGpuHours = Annotated[
     float | None,
     typer.Option("--max-gpu-hours", help="Refuse a plan that takes more GPU-hours; stop there."),

@@ -41,6 +41,9 @@ from storyflow.wording import write_needed
 GRACE_SECONDS = 30
 """Between the signal that stops a job and the one that kills it, unless said otherwise."""
 
+_WHERE = ("address", "cluster", "workers", "priority")
+"""The options that say where, not what."""
+
 TRIES = 5
 """How often to look again when others submit the same film at the same time."""
 
@@ -68,7 +71,7 @@ def submit(
     can't be written, FarmError when the cluster can't be had.
     """
     address, cluster = _where(options)
-    planning = {k: v for k, v in options.items() if k not in ("address", "cluster", "workers")}
+    planning = {k: v for k, v in options.items() if k not in _WHERE}
     what = _unattended(api.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
     made, _ = api.accept(what)
     if what.profile.prompts.enhancer != "vllm" and write_needed(what, made.plan, lambda _: None):
@@ -138,10 +141,11 @@ def _where(options: api.Options) -> tuple[str, Cluster]:
     """The job API's URL and the cluster file. Raises InputError without an address."""
     cluster = options.get("cluster", "local")
     if not isinstance(cluster, Cluster):
-        workers = options.get("workers")
-        cluster = load_cluster(cluster, [] if workers is None else [f"workers.count={workers}"])
-    elif options.get("workers") is not None:
-        raise InputError("workers stand in the Cluster that was given", cure="change them there")
+        overrides = api.worker_overrides(options.get("workers"), options.get("priority"))
+        cluster = load_cluster(cluster, overrides)
+    elif options.get("workers") is not None or options.get("priority") is not None:
+        what = "workers and priority stand in the Cluster that was given"
+        raise InputError(what, cure="change them there")
     return job_address(options.get("address"), cluster), cluster
 
 
