@@ -203,7 +203,7 @@ class _Planner:
             f"the prompts of {names} are not written yet by {self.profile.prompts.profile}, "
             "this plan has the composer's"
         )
-        cure = "storyflow prompts writes them, and so does a render"
+        cure = "`storyflow prompts` or a render writes them"
         yield notice(self.unwritten[0], "unwritten-prompts", what, cure=cure)
 
     def _needs(self, shot: ResolvedShot) -> Needs | None:

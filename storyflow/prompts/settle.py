@@ -152,8 +152,8 @@ def conflict(row: Standing, profile: str, lock: Lock, file: Path | None) -> Prob
     return Problem(
         "edited-prompt",
         f"the prompt of {row.name} was edited by hand, and the shot has changed since"
-        f"\n  edited:   {row.text}\n  composed: {now}\n ",
-        cure=f"storyflow prompts FILE --keep {row.name} keeps the edit, "
+        f"\n  edited:   {row.text}\n  composed: {now}\n  to settle it",
+        cure=f"storyflow prompts {where.file or 'FILE'} --keep {row.name} keeps the edit, "
         f"--rewrite {row.name} writes it anew",
         file=str(file) if line is not None else where.file,
         line=line if line is not None else where.line,
