@@ -141,7 +141,7 @@ async def _render(order: Order, made: Production, emit: Emit, draining: Draining
             reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
             manifest = make_manifest(plan, artifacts, reused, report.failures, film)
             write_manifest(order.folder / "film.json", manifest)
-            await held.finish(artifacts.values())
+            await held.finish(artifacts.key_list())
     return _result(order, made, report, film)
 
 

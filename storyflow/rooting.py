@@ -17,7 +17,6 @@ from storyflow.planning.keys import prompt_key
 from storyflow.planning.nodes import Plan
 from storyflow.planning.sources import sources
 from storyflow.renderer import ModelKind
-from storyflow.store.artifacts import Artifact
 from storyflow.store.roots import Root, add_root, now, run_name
 from storyflow.store.store import Store
 
@@ -29,10 +28,9 @@ class Rooted:
     store: Store
     root: Root | None
 
-    async def finish(self, artifacts: Iterable[Artifact]) -> None:
+    async def finish(self, keys: Iterable[str]) -> None:
         """Note what the film was cut from. Raises StoreError."""
         if self.root is not None:
-            keys = [artifact.key for artifact in artifacts]
             await asyncio.to_thread(add_root, self.store, self.root.done(keys))
 
 

@@ -13,17 +13,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.pictures import Entry, Footage, Missing, delivered_size, film_pictures
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.stopping import Check, go_on
 from storyflow.store.clip import mov_options, ticks
-from storyflow.store.hashing import digest_of, file_hash
+from storyflow.store.hashing import Digest, file_hash
 from storyflow.timing import Size
 
 if TYPE_CHECKING:
-    import numpy as np
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
@@ -80,7 +81,7 @@ def assemble(
             )
     delivered = delivered_size(size, deliver.scale)
     with written_aside(path) as target:
-        hashes = _encode(entries, target, fps, size, deliver, check)
+        digest = _encode(entries, target, fps, size, deliver, check)
         check_film(target, expected, fps, delivered)
         sha256 = file_hash(target)
     return CutReport(
@@ -89,7 +90,7 @@ def assemble(
         fps=fps,
         size=delivered,
         sha256=sha256,
-        frames_sha256=digest_of(hashes),
+        frames_sha256=digest.text,
         missing=tuple(entry.shot for entry in entries if isinstance(entry, Missing)),
     )
 
@@ -101,13 +102,13 @@ def _encode(
     size: Size,
     deliver: DeliverSection,
     check: Check,
-) -> list[str]:
-    """Encode every picture; their hashes, 64 bytes each, are all that is kept."""
+) -> Digest:
+    """Encode every picture; the digest over their hashes is all that is kept."""
     import av
 
     delivered = delivered_size(size, deliver.scale)
     options = {**mov_options(fps), "movflags": "+faststart"}
-    hashes: list[str] = []
+    digest = Digest()
     converter = _Bt709()
     try:
         with av.open(str(target), "w", format="mp4", options=options) as container:
@@ -128,10 +129,10 @@ def _encode(
             for picture in film_pictures(entries, size, deliver.scale):
                 check()
                 frame = converter.frame(picture.pixels)
-                frame.pts = len(hashes)
+                frame.pts = digest.count
                 frame.time_base = 1 / fps
                 container.mux(stream.encode(frame))
-                hashes.append(picture.sha256)
+                digest.add(picture.sha256)
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
         if isinstance(error, OSError):
@@ -140,7 +141,7 @@ def _encode(
             f"the encoder refused {delivered} at {fps} fps for {target.parent}: {error}",
             cure="check `frame` and `deliver` in the pipeline profile",
         ) from error
-    return hashes
+    return digest
 
 
 class _Bt709:
@@ -181,18 +182,17 @@ def check_film(path: Path, frames: int, fps: Fraction, size: Size) -> None:
         if base is None or stream.average_rate != fps:
             raise _differs("frame rate", stream.average_rate, fps)
         step = 1 / (fps * base)
-        times = sorted(
-            -1 if packet.pts is None else packet.pts
-            for packet in container.demux(stream)
-            if packet.size
-        )
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        # Eight bytes a frame: the times come in the order of decoding.
+        times = np.sort(np.fromiter((-1 if p.pts is None else p.pts for p in packets), np.int64))
     if len(times) != frames:
         raise _differs("frames", len(times), frames)
     if step != ticks(fps):
         raise _differs("ticks per frame", step, ticks(fps))
-    for index, time in enumerate(times):
-        if time != index * step:
-            raise _differs(f"time of frame {index}", time * base, index / fps)
+    wrong = np.flatnonzero(times != np.arange(frames) * ticks(fps))
+    if wrong.size:
+        index = int(wrong[0])
+        raise _differs(f"time of frame {index}", int(times[index]) * base, index / fps)
 
 
 def _differs(what: str, found: object, expected: object) -> CutError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 from storyflow.cutting.aside import remove
 from storyflow.cutting.assemble import CutReport, assemble
@@ -15,6 +16,7 @@ from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
 from storyflow.stopping import Check, go_on
 from storyflow.store.artifacts import Artifact
+from storyflow.store.kept import ready
 from storyflow.store.store import Store
 
 FILM = "film.mp4"
@@ -68,9 +70,9 @@ def write_masters(
 ) -> tuple[Path, ...]:
     """The master of every take whose segments are all there, in the plan's order."""
     return tuple(
-        master(store, segments, master_path(folder, take), plan.fps, check)
+        master(store, _segments(take, artifacts), master_path(folder, take), plan.fps, check)
         for take in plan.takes
-        if (segments := _segments(take, artifacts)) is not None
+        if _is_whole(take, artifacts)
     )
 
 
@@ -80,10 +82,45 @@ def master_path(folder: Path, take: PlannedTake) -> Path:
     return folder / "shots" / f"{take.shot.id.translate(_ESCAPES)}{number}.mov"
 
 
-def _segments(take: PlannedTake, artifacts: Mapping[str, Artifact]) -> list[Artifact] | None:
-    found = [artifacts.get(segment.recipe) for segment in take.segments]
-    whole = [artifact for artifact in found if artifact is not None]
-    return whole if len(whole) == len(found) else None
+def _is_whole(take: PlannedTake, artifacts: Mapping[str, Artifact]) -> bool:
+    return all(segment.recipe in artifacts for segment in take.segments)
+
+
+def _segments(take: PlannedTake, artifacts: Mapping[str, Artifact]) -> list[Artifact]:
+    recipes = [segment.recipe for segment in take.segments]
+    ready(artifacts, recipes)
+    return [artifacts[recipe] for recipe in recipes]
+
+
+class _Hashes(Sequence[str]):
+    """The hashes of frames [start, stop) of a take, read from its artifacts when they are used:
+    a long film has more of them than memory should hold."""
+
+    def __init__(
+        self, take: PlannedTake, artifacts: Mapping[str, Artifact], start: int, stop: int
+    ) -> None:
+        self._take, self._artifacts = take, artifacts
+        self._range = range(take.generated)[start:stop]
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._read()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def _read(self) -> list[str]:
+        segments = _segments(self._take, self._artifacts)
+        hashes = [sha256 for segment in segments for sha256 in segment.frames]
+        return hashes[self._range.start : self._range.stop]
 
 
 def _entry(
@@ -94,15 +131,13 @@ def _entry(
     missing: Mapping[str, str],
 ) -> Entry:
     take = plan.take(entry.shot, entry.take)
-    segments = _segments(take, artifacts)
-    if segments is not None:
-        hashes = [sha256 for segment in segments for sha256 in segment.frames]
+    if _is_whole(take, artifacts):
         return Footage(
             shot=entry.shot,
             master=master_path(folder, take),
             start=entry.start,
             stop=entry.stop,
-            hashes=tuple(hashes[entry.start : entry.stop]),
+            hashes=_Hashes(take, artifacts, entry.start, entry.stop),
         )
     if entry.shot not in missing:
         absent = next(s for s in take.segments if s.recipe not in artifacts)

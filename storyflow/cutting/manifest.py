@@ -22,6 +22,7 @@ from storyflow.errors import InputError
 from storyflow.events import ShotFailed
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment
 from storyflow.store.artifacts import Artifact
+from storyflow.store.kept import ready
 from storyflow.timing import timecode
 
 
@@ -206,6 +207,7 @@ def _shot(
 ) -> ManifestShot:
     place = None if entry is None else (position, position + entry.stop - entry.start)
     whole = all(segment.recipe in artifacts for segment in take.segments)
+    ready(artifacts, (segment.recipe for segment in take.segments))
     return ManifestShot(
         id=take.shot.id,
         take=take.take,

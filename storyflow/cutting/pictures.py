@@ -32,7 +32,7 @@ class Footage:
     master: Path
     start: int
     stop: int
-    hashes: tuple[str, ...]
+    hashes: Sequence[str]
 
     @property
     def frames(self) -> int:
@@ -93,8 +93,9 @@ def open_entry(entry: Entry, size: Size, scale: int) -> Iterator[Picture]:
             yield picture
         return
     place = f"the master of shot {entry.shot}, {entry.master},"
-    frames = iter_clip(entry.master, entry.start, entry.stop, entry.hashes)
-    for position, sha256 in enumerate(entry.hashes):
+    hashes = tuple(entry.hashes)
+    frames = iter_clip(entry.master, entry.start, entry.stop, hashes)
+    for position, sha256 in enumerate(hashes):
         try:
             frame = next(frames, None)
         except DamagedError as error:

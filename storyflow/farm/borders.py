@@ -152,15 +152,16 @@ class TaskFailed:
 
 
 @dataclass
-class Outcome(Generic[Output]):
-    """How a film's tasks ended. Tasks in neither list were not begun (drained or aborted).
+class Outcome:
+    """How a film's tasks ended. `outputs` names the tasks that have one; whose is neither there nor
+    among the failures was not begun (drained or aborted).
 
     `worker_seconds` is the time that workers were held for the film: loading, idle, failed and lost
     work too; `useful_seconds` the part that ended in an output. `error` is the reason where the
     farm or the store broke down, or a limit was reached.
     """
 
-    outputs: dict[str, Output] = field(default_factory=dict)
+    outputs: set[str] = field(default_factory=set)
     failures: list[TaskFailed] = field(default_factory=list)
     worker_seconds: float = 0.0
     useful_seconds: float = 0.0

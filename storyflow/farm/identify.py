@@ -13,6 +13,14 @@ from storyflow.store.artifacts import Artifact, StoredSpan
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """An encoded text in the store: its key and the digest that stands in the keys of segments."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Identity:
     """A segment's key, the JSON text it was made from, where its history is stored, and the hash of
     that history (None without one)."""
@@ -27,8 +35,8 @@ def identify(
     segment: Segment,
     segments: Mapping[str, Segment],
     artifacts: Mapping[str, Artifact],
-    prompt: Artifact | None,
-    negative: Artifact | None,
+    prompt: Embedding | None,
+    negative: Embedding | None,
     grid: int | None,
 ) -> Identity:
     """`segments` and `artifacts` are by recipe and hold the parents; `grid` is `history_grid`'s."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from graphlib import TopologicalSorter
+from collections.abc import Iterator, Mapping, Sequence
 
-from storyflow.farm.identify import history_grid, identify
+from storyflow.farm.identify import Embedding, history_grid, identify
 from storyflow.farm.oneclass import Hold, OneClass, most_common
 from storyflow.planning.keys import prompt_key
-from storyflow.planning.nodes import Plan
+from storyflow.planning.nodes import Plan, Segment
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import Artifact
+from storyflow.store.kept import StoredArtifacts
 from storyflow.store.store import Store
 
 
@@ -18,34 +18,33 @@ def look_up(
     plan: Plan,
     kind: ModelKind,
     store: Store,
-    known: Mapping[str, Artifact] | None = None,
+    known: StoredArtifacts | None = None,
     one_class: OneClass | None = None,
-) -> dict[str, Artifact]:
+) -> StoredArtifacts:
     """Artifacts by recipe: the `known` ones and every other of the plan that is in the store.
 
     With `one_class` only those of its numerics classes count. Reads one small file per segment
     that is not known. Raises StoreError.
     """
     segments = {segment.recipe: segment for segment in plan.segments}
-    found = dict(known or {})
-    embeddings: dict[str, Artifact | None] = {}
+    found = known.copy() if known is not None else StoredArtifacts(store)
+    embeddings: dict[str, Embedding | None] = {}
 
     def find(key: str, hold: Hold | None) -> Artifact | None:
         return store.find(key) if hold is None else hold.find(store.find, key)[0]
 
-    def embedding(text: str) -> Artifact | None:
+    def embedding(text: str) -> Embedding | None:
         if text not in embeddings:
             hold = None if one_class is None else one_class.prompt
-            embeddings[text] = find(prompt_key(kind.encoder, text), hold)
+            encoded = find(prompt_key(kind.encoder, text), hold)
+            embeddings[text] = None if encoded is None else Embedding(encoded.key, encoded.digest)
         return embeddings[text]
 
     grid = history_grid(plan, kind)
-    order = TopologicalSorter({s.recipe: s.parents for s in segments.values()}).static_order()
-    for recipe in order:
+    for segment in _parents_first(plan):
+        recipe, key = segment.recipe, segment.key
         if recipe in found:
             continue
-        segment = segments[recipe]
-        key = segment.key
         if key is not None:
             # An approved take is kept as it is, whatever made it.
             artifact = store.find(key)
@@ -61,8 +60,26 @@ def look_up(
             key = identify(segment, segments, found, prompt, negative, grid).key
             artifact = find(key, None if one_class is None else one_class.segment)
         if artifact is not None:
-            found[recipe] = artifact
+            found.put(recipe, artifact)
     return found
+
+
+def _parents_first(plan: Plan) -> Iterator[Segment]:
+    """Every segment right after those that it continues, as far as may be: they are at hand."""
+    segments = {segment.recipe: segment for segment in plan.segments}
+    seen: set[str] = set()
+    for first in plan.segments:
+        waiting = [first]
+        while waiting:
+            segment = waiting[-1]
+            ahead = [segments[parent] for parent in segment.parents if parent not in seen]
+            if ahead and segment.recipe not in seen:
+                waiting += ahead
+                continue
+            waiting.pop()
+            if segment.recipe not in seen:
+                seen.add(segment.recipe)
+                yield segment
 
 
 def hold_to_one_class(plan: Plan, kind: ModelKind, store: Store) -> OneClass:
@@ -96,16 +113,17 @@ def stored_index(
     index = store.recipes()
     if one_class is None:
         return index
-    found = dict(look_up(plan, kind, store, one_class=one_class))
+    stored = look_up(plan, kind, store, one_class=one_class)
+    found = {recipe: stored.key(recipe) for recipe in stored}
     own = {segment.recipe for segment in plan.segments}
     if kind.embeds_prompts:
         for key in {prompt_key(kind.encoder, text) for text in _texts(plan)}:
             own.add(key)
             embedding, _ = one_class.prompt.find(store.find, key)
             if embedding is not None:
-                found[key] = embedding
+                found[key] = embedding.key
     kept = {recipe: keys for recipe, keys in index.items() if recipe not in own}
-    return {**kept, **{recipe: (artifact.key,) for recipe, artifact in found.items()}}
+    return {**kept, **{recipe: (key,) for recipe, key in found.items()}}
 
 
 def _texts(plan: Plan) -> tuple[str, ...]:

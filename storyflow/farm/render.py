@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from storyflow.budget import Budget
-from storyflow.errors import Cancelled
+from storyflow.errors import BudgetError, Cancelled
 from storyflow.events import Notice, ShotFailed, Spent
 from storyflow.farm.account import Limit
 from storyflow.farm.borders import Outcome
@@ -30,7 +30,7 @@ from storyflow.farm.verified import VerifiedPool
 from storyflow.planning.nodes import Plan
 from storyflow.planning.sources import sources
 from storyflow.renderer import ModelKind
-from storyflow.store.artifacts import Artifact
+from storyflow.store.kept import StoredArtifacts
 from storyflow.store.store import Store
 
 
@@ -42,7 +42,7 @@ class FarmReport:
     Each worker held so many `gpus`, or 1 for none.
     """
 
-    artifacts: Mapping[str, Artifact]
+    artifacts: StoredArtifacts
     reused: frozenset[str] = frozenset()
     failures: tuple[ShotFailed, ...] = ()
     missing: tuple[str, ...] = ()
@@ -83,11 +83,18 @@ async def render_plan(
         if await film.stored(source.key) is None:
             await asyncio.to_thread(store_source, store, source)
     spent = [Spent(0.0, 0.0)]
-    if kind.embeds_prompts:
-        outcome = await _drive(farm, Prompts(film), film.gpu_seconds)
+    try:
+        if kind.embeds_prompts:
+            outcome = await _drive(farm, Prompts(film), film.gpu_seconds)
+            spent.append(Spent(outcome.worker_seconds, outcome.useful_seconds))
+        outcome = await _drive(farm, Segments(film), film.gpu_seconds)
         spent.append(Spent(outcome.worker_seconds, outcome.useful_seconds))
-    outcome = await _drive(farm, Segments(film), film.gpu_seconds)
-    spent.append(Spent(outcome.worker_seconds, outcome.useful_seconds))
+        await film.noting.settled()
+    except (Cancelled, BudgetError):
+        await film.noting.settled()
+        raise
+    finally:
+        film.noting.close()
     return FarmReport(
         artifacts=film.artifacts,
         reused=frozenset(film.reused),
@@ -105,7 +112,7 @@ def _sum(parts: Iterable[Spent], price: float | None) -> Spent:
     return Spent(seconds, useful, None if price is None else price * seconds / 3600)
 
 
-async def _drive(farm: Farm, stage: Prompts | Segments, before: float) -> Outcome[Rendered]:
+async def _drive(farm: Farm, stage: Prompts | Segments, before: float) -> Outcome:
     """Run one stage on a pool of its own, which ends with it; `before` are the GPU-seconds that
     were used already. Raises Cancelled when it is drained before all is done."""
     film = stage.film

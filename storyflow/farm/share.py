@@ -59,7 +59,7 @@ class Share(Generic[Job, Output]):
         self.unsettled = 0
         self.underway = 0
         self.draining = False
-        self.outcome: Outcome[Output] = Outcome()
+        self.outcome = Outcome()
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue, self._find, self._changed = queue, find, changed
         self._held: dict[str, tuple[Output, str | None, float]] = {}
@@ -77,7 +77,7 @@ class Share(Generic[Job, Output]):
         self.draining = True
         self._changed()
 
-    async def done(self) -> Outcome[Output]:
+    async def done(self) -> Outcome:
         """Wait until everything is done that can be."""
         self._changed()
         await asyncio.shield(self.over)
@@ -188,7 +188,7 @@ class Share(Generic[Job, Output]):
         node.state = "done"
         self.unsettled -= 1
         self.jobs.pop(node.task.id, None)
-        self.outcome.outputs[node.task.id] = output
+        self.outcome.outputs.add(node.task.id)
         self.watch(TaskDone(node.task.id, output, worker, seconds))
         promised, node.promised = node.promised, []
         for child in node.children:

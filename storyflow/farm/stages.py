@@ -6,7 +6,6 @@ Each says what its tasks are, what each comes to once what it needs is known, an
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
 from collections.abc import Callable, Iterator
 
 from storyflow.errors import DamagedError, SegmentError
@@ -32,8 +31,9 @@ from storyflow.farm.borders import (
     WorkerUp,
 )
 from storyflow.farm.graph import Task
-from storyflow.farm.identify import history_grid, identify
+from storyflow.farm.identify import Embedding, history_grid, identify
 from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
+from storyflow.farm.noting import Noting
 from storyflow.farm.oneclass import OneClass, variant
 from storyflow.farm.retries import WorkerDied
 from storyflow.farm.terms import Terms
@@ -43,6 +43,7 @@ from storyflow.planning.nodes import Plan, Segment
 from storyflow.planning.sources import key_of
 from storyflow.renderer import ModelKind
 from storyflow.store.artifacts import FRAMES, Artifact
+from storyflow.store.kept import StoredArtifacts
 from storyflow.store.store import Store
 
 Emit = Callable[[Event], None]
@@ -66,9 +67,10 @@ class FilmWork:
         self.gpu_seconds = 0.0
         self.gpus = 1.0
         self.segments = segments
-        self.embeddings: dict[str, Artifact] = {}
+        self.embeddings: dict[str, Embedding] = {}
         self.unreadable: dict[str, BaseException] = {}
-        self.artifacts: dict[str, Artifact] = {}
+        self.artifacts = StoredArtifacts(store)
+        self.noting = Noting(store)
         self.reused: set[str] = set()
         self.failures: list[ShotFailed] = []
         self.lost: set[str] = set()
@@ -214,9 +216,10 @@ class Prompts(Stage):
         return f"prompt {text if len(text) <= 40 else text[:39] + '…'!r}"
 
     def done(self, task: str, output: Rendered, worker: str | None, seconds: float) -> None:
-        self.film.embeddings[self.texts[task]] = output.artifact
+        made = output.artifact
+        self.film.embeddings[self.texts[task]] = Embedding(made.key, made.digest)
         if not output.adopted:
-            self.film.store.remember(prompt_entry(self.film.kind.encoder), output.artifact.key)
+            self.film.noting.note(prompt_entry(self.film.kind.encoder), made.key)
 
     def failed(self, task: str, error: BaseException, blocked: tuple[str, ...]) -> None:
         self.film.unreadable[self.texts[task]] = error
@@ -233,7 +236,6 @@ class Segments(Stage):
     def __init__(self, film: FilmWork) -> None:
         super().__init__(film)
         self.keys: dict[str, str] = {}
-        self.known = ChainMap(self.promised, film.artifacts)
         self.grid = history_grid(film.plan, film.kind)
 
     def tasks(self) -> Iterator[Task]:
@@ -246,7 +248,9 @@ class Segments(Stage):
             return await self._held(segment, segment.key)
         prompt = self._embedding(segment, segment.inputs.prompt)
         negative = self._embedding(segment, segment.inputs.negative)
-        found = identify(segment, film.segments, self.known, prompt, negative, self.grid)
+        # Not on the event loop: a parent that was done long ago is read from the store.
+        parents = await asyncio.to_thread(self._parents, segment) if segment.parents else {}
+        found = identify(segment, film.segments, parents, prompt, negative, self.grid)
         artifact, key = await film.find(found.key, self.role)
         self.keys[task] = key
         if artifact is not None and await asyncio.to_thread(film.store.reuse, task, artifact):
@@ -295,7 +299,11 @@ class Segments(Stage):
             return segment.recipe
         return variant(segment.recipe, one_class.segment.numerics)
 
-    def _embedding(self, segment: Segment, text: str) -> Artifact | None:
+    def _parents(self, segment: Segment) -> dict[str, Artifact]:
+        done = self.film.artifacts
+        return {each: self.promised.get(each) or done[each] for each in segment.parents}
+
+    def _embedding(self, segment: Segment, text: str) -> Embedding | None:
         if not self.film.kind.embeds_prompts:
             return None
         if text in self.film.unreadable:
@@ -312,12 +320,12 @@ class Segments(Stage):
 
     def done(self, task: str, output: Rendered, worker: str | None, seconds: float) -> None:
         film, segment, artifact = self.film, self.film.segments[task], output.artifact
-        film.artifacts[task] = artifact
+        film.artifacts.put(task, artifact)
         self.promised.pop(task, None)
         if worker is None or output.adopted:
             film.reused.add(task)
         else:
-            film.store.remember(timing_entry(segment.inputs), artifact.key)
+            film.noting.note(timing_entry(segment.inputs), artifact.key)
         path = film.store.address(artifact, FRAMES)
         reused = task in film.reused
         film.emit(

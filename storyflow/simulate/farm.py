@@ -184,7 +184,7 @@ async def _film(
     number: int,
     film: FilmLoad,
     shots: tuple[tuple[float, ...], ...],
-) -> Outcome[Job]:
+) -> Outcome:
     jobs = {
         f"{number}/{shot}/{segment}": (number, shot, segment)
         for shot, segments in enumerate(shots)

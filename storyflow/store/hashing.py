@@ -33,9 +33,33 @@ def latent_hashes(latents: NDArray[np.float32]) -> tuple[str, ...]:
     return tuple(array_hash(latents[:, index]) for index in range(latents.shape[1]))
 
 
+class Digest:
+    """The hash over a sequence of hashes, one after the other: sha256 of their hex texts, joined.
+
+    `count` is how many there were.
+    """
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.count = 0
+
+    def add(self, sha256: str) -> None:
+        """The next hash."""
+        self._sha256.update(sha256.encode("ascii"))
+        self.count += 1
+
+    @property
+    def text(self) -> str:
+        """The digest of those so far, as hex."""
+        return self._sha256.hexdigest()
+
+
 def digest_of(hashes: Iterable[str]) -> str:
-    """The hash over a sequence of hashes: sha256 of their hex texts, joined."""
-    return hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()
+    """The `Digest` of hashes that are all there."""
+    digest = Digest()
+    for sha256 in hashes:
+        digest.add(sha256)
+    return digest.text
 
 
 def file_hash(path: Path) -> str:

@@ -29,12 +29,16 @@ from pydantic import TypeAdapter
 
 from storyflow.errors import DamagedError, StoreError
 from storyflow.store.artifacts import Artifact, Blob, Kind, Origin
+from storyflow.store.kept import Spool
 from storyflow.store.lease import wait_until_free
 from storyflow.store.local import Folder
 from storyflow.store.place import CacheLimit, Place, blob_name, open_place
 
 FORMAT = 1
 """Version of the layout."""
+
+PREFETCH = 500
+"""Artifacts that are read from a bucket at once."""
 
 GC = "gc"
 """The lease of whoever collects garbage."""
@@ -54,7 +58,7 @@ class Store:
         self.cache = cache or CacheLimit()
         self.place: Place = open_place(location, self.cache)
         self.location = self.place.location
-        self._known: dict[str, Artifact] = {}
+        self._known = Spool()
         self._index: set[tuple[str, str]] = set()
         self._opened = self._read_format()
 
@@ -79,8 +83,9 @@ class Store:
         One whose content is missing or has another size is set aside and not found; a missing
         entry in the recipe index is added. Raises StoreError when the store can't be read.
         """
-        if key in self._known:
-            return self._known[key]
+        known = self._known.get(key)
+        if known is not None:
+            return parse_artifact(known, key)
         name = artifact_name(key)
         text = self.place.read(name)
         if text is None:
@@ -207,6 +212,17 @@ class Store:
         read = (parse_artifact(text, names[name]) for name, text in found.items())
         return {artifact.key: artifact for artifact in read if artifact is not None}
 
+    def recall(self, keys: Iterable[str]) -> dict[str, Artifact]:
+        """Artifacts that were found or stored before, read again; those that are gone are left out.
+
+        Like `artifacts`, but what was prefetched costs no request. Raises StoreError.
+        """
+        keys = list(keys)
+        known = {key: text for key in keys if (text := self._known.get(key)) is not None}
+        found = {key: parse_artifact(text, key) for key, text in known.items()}
+        rest = self.artifacts([key for key in keys if key not in known]) if keys else {}
+        return rest | {key: artifact for key, artifact in found.items() if artifact is not None}
+
     def prefetch(self, recipes: Iterable[str], keys: Iterable[str]) -> None:
         """Get ready to `find` what these recipes and keys have: in a bucket all at once.
 
@@ -218,12 +234,16 @@ class Store:
             return
         index = self.recipes()
         wanted = {*keys, *(key for recipe in recipes for key in index.get(recipe, ()))}
-        found = self.artifacts(sorted(wanted))
-        if found:
+        if wanted:
             self.place.remember_sizes(self.place.list("blobs/"))
-            for key, artifact in found.items():
-                if all(self.place.sound(blob) for blob in artifact.blobs):
-                    self._known[key] = artifact
+        ordered = sorted(wanted)
+        for start in range(0, len(ordered), PREFETCH):
+            some = ordered[start : start + PREFETCH]
+            names = {artifact_name(key): key for key in some}
+            for name, text in self.place.read_many(names).items():
+                artifact = parse_artifact(text, names[name])
+                if artifact is not None and all(self.place.sound(b) for b in artifact.blobs):
+                    self._known.put(artifact.key, text)
 
     def remember(self, recipe: str, key: str) -> None:
         """Index an artifact under a recipe, if it isn't already: planning will expect to reuse it.
@@ -340,7 +360,7 @@ class Store:
     def _set_aside(self, name: str, artifact: Artifact | None) -> None:
         """Move an artifact into `damaged/`, with its index entries removed."""
         if artifact is not None:
-            self._known.pop(artifact.key, None)
+            self._known.drop(artifact.key)
             end = f".{artifact.key}"
             self.place.delete([n for n in self.place.names("recipes/") if n.endswith(end)])
             self._index = {entry for entry in tuple(self._index) if entry[1] != artifact.key}
