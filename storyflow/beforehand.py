@@ -71,6 +71,7 @@ def estimate_of(ahead: Outlook) -> Estimate:
         gpus=order.cluster.workers.gpus or 1.0,
         price=order.cluster.price,
         currency=order.cluster.currency,
+        idle=order.cluster.workers.idle,
     )
 
 

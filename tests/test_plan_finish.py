@@ -25,6 +25,9 @@ FRESH = Timing(97, 0, 10.0, 5, flops=97.0**2)
 CONTINUED = Timing(97, 17, 12.0, 5, flops=97.0**2)
 KNOWN = Timings((FRESH, CONTINUED), "cpu", setup=3.0, prompt=2.0, prompt_setup=1.0)
 
+CHAIN = sum(KNOWN.seconds(s) for s in SEGMENTS if s.shot == "A")
+REST = sum(KNOWN.seconds(s) for s in SEGMENTS if s.shot != "A")
+
 
 def named(name: str) -> Segment:
     return next(segment for segment in SEGMENTS if segment.name == name)
@@ -88,6 +91,25 @@ def test_each_worker_loads_but_no_more_than_are_of_use() -> None:
     segments = sum(KNOWN.seconds(s) for s in SEGMENTS)
     assert two.gpu_seconds == pytest.approx(segments + 2 * 3)
     assert many.gpu_seconds == pytest.approx(segments + 4 * 3)
+
+
+@pytest.mark.parametrize(
+    ("workers", "idle", "waiting"),
+    [
+        (1, 60.0, 0.0),
+        (2, 60.0, CHAIN - REST),  # one has the chain, the other the rest and then nothing
+        (2, 5.0, 5.0),  # until it is let go
+        (2, 0.0, 0.0),
+        (4, 1000.0, 3 * CHAIN - REST),
+        (100, 1000.0, 3 * CHAIN - REST),  # more are never started
+    ],
+)
+def test_workers_without_work_are_paid_until_they_are_let_go(
+    workers: int, idle: float, waiting: float
+) -> None:
+    made = estimate(SEGMENTS, 0, KNOWN, workers=workers, idle=idle)
+    loads = 3 * min(workers, 4)
+    assert made.gpu_seconds == pytest.approx(CHAIN + REST + loads + waiting)
 
 
 def test_money_counts_the_gpus_of_a_worker() -> None:

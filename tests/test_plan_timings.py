@@ -91,6 +91,21 @@ def test_the_class_with_the_most_timings_counts(tmp_path: Path) -> None:
     assert read_timings(store, store.recipes(), NEXT, KIND).numerics == "h200"
 
 
+def test_a_film_takes_the_sum_so_the_mean_counts_but_not_a_machine_that_slept(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    segment = SEGMENTS[0]
+    for number, seconds in enumerate((4.0, 4.0, 5.0, 8.0, 9.0, 3600.0)):
+        key = f"key-{number}"
+        store.commit(
+            key=key, recipe=f"recipe-{number}", kind="segment", digest="", inputs="{}", files={},
+            seconds=seconds, origin=Origin("A/1", "{}"),
+        )  # fmt: skip
+        store.remember(timing_entry(segment.inputs), key)
+    assert read_timings(store, store.recipes(), [segment], KIND).seconds(segment) == 6.0
+
+
 def test_other_models_settings_and_sizes_have_timings_of_their_own(store: Store) -> None:
     for changes in ({"identity": "model@2"}, {"pixel_fields": (("steps", 21),)}):
         other = planned(f"film: Next\nshots:\n{SHOTS}\n", kind=with_kind(**changes)).segments

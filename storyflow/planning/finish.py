@@ -1,6 +1,6 @@
 """When a film will be finished and what it will cost, before anything is rendered.
 
-`Timings` say how long one segment takes: medians of what the store has of the same model, settings
+`Timings` say how long one segment takes: means of what the store has of the same model, settings
 and frame size, else operations at an assumed speed. `estimate` sends the segments through as many
 workers, longest remaining chain first, as the farm does, so that no number of workers makes it
 shorter than its longest chain.
@@ -28,7 +28,7 @@ SOME_WORKERS = (1, 2, 4, 8, 16, 64)
 
 @dataclass(frozen=True)
 class Timing:
-    """What segments of one length took: the median of `count` of them. `flops` is of one."""
+    """What segments of one length took: the mean of `count` of them. `flops` is of one."""
 
     window: int
     overlap: int
@@ -92,9 +92,10 @@ class Estimate:
     """What is left to render, in time and money.
 
     `gpu_seconds` are worker seconds times the GPUs of a worker (a worker without any counts as
-    one), loading included. `chain_seconds` is the longest chain: no number of workers is faster.
-    `finish` has several numbers of workers, `workers` and `seconds` those asked for; both None
-    where nobody said how many. `timed` says whether the store's own timings were used.
+    one), loading included and, where the number of workers is known, their waiting for work.
+    `chain_seconds` is the longest chain: no number of workers is faster. `finish` has several
+    numbers of workers, `workers` and `seconds` those asked for; both None where nobody said how
+    many. `timed` says whether the store's own timings were used.
     """
 
     segments: int
@@ -143,10 +144,12 @@ def estimate(
     gpus: float = 1.0,
     price: float | None = None,
     currency: str = "",
+    idle: float = 0.0,
 ) -> Estimate:
     """The cost of rendering these segments and encoding so many texts.
 
-    `gpus` are those of one worker, `price` is money per GPU-hour.
+    `gpus` are those of one worker, `price` is money per GPU-hour. Workers that have nothing to do
+    are held, and paid for, for `idle` seconds.
     """
     left = _Work(segments, timings.seconds)
     count = len(left.seconds)
@@ -164,7 +167,8 @@ def estimate(
         if number == workers or not shortest:
             finish.append(Finish(number, wall(number)))
     loads = min(workers or 1, left.width) * timings.setup if count else 0.0
-    total = (sum(left.seconds) + loads + before) * gpus
+    waiting = left.idle(workers, idle) if workers is not None else 0.0
+    total = (sum(left.seconds) + loads + waiting + before) * gpus
     return Estimate(
         segments=count,
         prompts=prompts,
@@ -208,6 +212,16 @@ class _Work:
             return sum(self.seconds)
         if workers >= len(self.seconds):
             return max(self.rank, default=0.0)
+        return self._play(workers)[0]
+
+    def idle(self, workers: int, limit: float) -> float:
+        """Worker-seconds without work, of each gap at most `limit`: then the worker is let go."""
+        return sum(min(gap, limit) for gap in self._play(workers)[1])
+
+    def _play(self, workers: int) -> tuple[float, list[float]]:
+        """Seconds until all is done, and every gap in which a worker had nothing to do."""
+        free: list[float] = []
+        gaps: list[float] = []
         waiting = [len(parents) for parents in self.parents]
         ready = [(-self.rank[n], n) for n, count in enumerate(waiting) if not count]
         heapq.heapify(ready)
@@ -216,13 +230,16 @@ class _Work:
         while ready or running:
             while ready and len(running) < workers:
                 _, begun = heapq.heappop(ready)
+                if free:
+                    gaps.append(now - free.pop())
                 heapq.heappush(running, (now + self.seconds[begun], begun))
             now, done = heapq.heappop(running)
+            free.append(now)
             for child in self.children[done]:
                 waiting[child] -= 1
                 if not waiting[child]:
                     heapq.heappush(ready, (-self.rank[child], child))
-        return now
+        return now, gaps + [now - since for since in free]
 
     def _ranks(self) -> list[float]:
         """Each segment's seconds and those of the longest chain behind it, children first."""
