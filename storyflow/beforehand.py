@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -109,8 +110,15 @@ def _workers(order: Order) -> int | None:
     """How many workers the order has; None where the cluster decides."""
     if order.cluster.address == IN_PROCESS:
         return 1
-    workers, gpus = order.cluster.workers.count or None, order.budget.gpus
+    wanted, gpus = order.cluster.workers, order.budget.gpus
+    workers = wanted.count or None
+    if (
+        workers is None
+        and order.cluster.address == "local"
+        and not (wanted.gpus or order.kind.wants_gpu)
+    ):
+        workers = max(1, (os.cpu_count() or 1) // wanted.threads)
     if gpus is not None:
-        most = max(1, int(gpus / (order.cluster.workers.gpus or 1.0)))
+        most = max(1, int(gpus / (wanted.gpus or 1.0)))
         workers = most if workers is None else min(workers, most)
     return workers

@@ -11,6 +11,7 @@ from films import SMALL, Studio
 from rich.console import Console
 
 import storyflow
+from storyflow.cluster import Cluster
 from storyflow.errors import BudgetError, InputError
 from storyflow.events import Result, SegmentDone
 from storyflow.planning.finish import Account, Estimate, Finish
@@ -196,3 +197,27 @@ def test_a_finished_film_shows_its_bill_with_the_plan(studio: Studio) -> None:
 )
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "counted"),
+    [
+        (8, {}, 8),
+        (8, {"threads": 3}, 2),
+        (2, {"threads": 4}, 1),
+        (8, {"count": 3}, 3),
+        (8, {"gpus": 1}, None),
+    ],
+)
+def test_on_this_machine_an_estimate_knows_how_many_workers_there_will_be(
+    cores: int,
+    workers: dict[str, int],
+    counted: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    cluster = Cluster.model_validate({"address": "local", "workers": workers})
+    film = storyflow.parse({"film": "T", "shots": [{"do": "a", "dur": "1s"}]})
+    made = storyflow.quote(film, pipeline="slate", cluster=cluster, store=tmp_path).estimate
+    assert made is not None and made.workers == counted
