@@ -207,6 +207,11 @@ def test_a_fenced_answer_is_read(fence: str) -> None:
     assert read_caption(Answer(fence.replace("{}", GOOD), True)) == CAPTION
 
 
+def test_raw_control_characters_are_spaces() -> None:
+    raw = GOOD.replace("a stair", "a\tstair\x11").replace(", ", ",\n")
+    assert read_caption(Answer(raw, True)).environment == "a stair "
+
+
 def test_the_schema_allows_a_caption_and_bounds_it() -> None:
     schema = json.loads(caption_schema())
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -11,6 +12,8 @@ from storyflow.prompts.caption import ShotCaption, from_json
 from storyflow.prompts.model import Answer, LanguageModel, Question, Refusal
 
 T = TypeVar("T")
+
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def read_caption(said: Answer) -> ShotCaption:
     if text.startswith("```"):
         # Chat models like to fence what they were asked to give bare.
         text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
+    # Guided engines let raw tabs and the like into texts of limited length; JSON doesn't.
+    text = _CONTROL.sub(" ", text)
     try:
         return from_json(text)
     except InputError:
