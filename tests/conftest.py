@@ -11,8 +11,14 @@ from hypothesis import HealthCheck, settings
 
 from storyflow.farm.on_ray import LOCAL_ENVIRONMENT
 
-# No token: nothing but this machine can reach the tests' Ray.
-for name, value in {**LOCAL_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}.items():
+RAY = {
+    # No token: nothing but this machine can reach the tests' Ray.
+    "RAY_AUTH_MODE": "disabled",
+    # Beside other work its workers would hardly get on, and be given up before they have begun.
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "300",
+}
+for name, value in {**LOCAL_ENVIRONMENT, **RAY}.items():
     os.environ.setdefault(name, value)
 
 # What storyflow keeps for a user must not come from, or go to, the one who runs the tests.

@@ -20,6 +20,9 @@ ENVIRONMENT = {
     "RAY_health_check_timeout_ms": "20000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_raylet_start_wait_time_s": "60",
+    # Beside other work Ray's workers would hardly get on, and be given up before they have begun.
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "300",
     # Without it Ray replaces 127.0.0.1 by the machine's outward address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
