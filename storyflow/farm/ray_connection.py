@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
+import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from storyflow.cluster import WorkersSection
@@ -24,6 +28,9 @@ LOCAL_ENVIRONMENT = {
 
 OBJECT_STORE_BYTES = 128 << 20
 """Frames never pass through Ray's object store, so it is small."""
+
+_SIGACTION_BYTES = 1024
+"""More than a `struct sigaction` has on any system."""
 
 
 class Connection:
@@ -46,7 +53,8 @@ class Connection:
             import ray
 
             if not ray.is_initialized():
-                _init(address, workers)
+                with _sigterm_kept():
+                    _init(address, workers)
                 self._ours = True
                 self.shared = address != "local"
                 _print_nothing(True)
@@ -59,7 +67,8 @@ class Connection:
             self._users -= 1
             if self._users == 0 and self._ours:
                 self._ours, self.shared = False, True
-                ray.shutdown()
+                with _sigterm_kept():
+                    ray.shutdown()
                 _print_nothing(False)
 
 
@@ -87,6 +96,28 @@ def _init(address: str, workers: WorkersSection) -> None:
             f"can't reach Ray at {address!r}: {brief(error)}",
             cure="check that it runs and the address is right, or use the address local",
         ) from error
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Leave what this process does at SIGTERM as it was.
+
+    Ray puts a handler of its own beneath Python's, which aborts the process three seconds later
+    (`absl::InstallFailureSignalHandler`), and takes any handler away when it disconnects. A run
+    that is told to stop finishes what it renders, which takes longer. Python can't set a handler
+    from a thread, so this asks the C library.
+    """
+    if os.name != "posix":
+        yield
+        return
+    library = ctypes.CDLL(None)
+    action = ctypes.create_string_buffer(_SIGACTION_BYTES)
+    known = library.sigaction(int(signal.SIGTERM), None, action) == 0
+    try:
+        yield
+    finally:
+        if known:
+            library.sigaction(int(signal.SIGTERM), action, None)
 
 
 def _print_nothing(quiet: bool) -> None:
