@@ -71,8 +71,9 @@ class Step:
 class SegmentDone:
     """A segment is in the store.
 
-    `frames` is the lossless clip of its new frames: its path, or its URL in a store that is no
-    folder. `worker` is who rendered it in `seconds`, empty where it was reused.
+    `place` is where the lossless clip of its new frames lies, as text: a run keeps its events, and
+    a path takes twenty times as much memory. `worker` is who rendered it in `seconds`, empty where
+    it was reused.
     """
 
     segment: str
@@ -80,8 +81,13 @@ class SegmentDone:
     key: str
     reused: bool
     seconds: float
-    frames: Path | str
+    place: str
     worker: str = ""
+
+    @property
+    def frames(self) -> Path | str:
+        """The clip's path, or its URL in a store that is no folder."""
+        return self.place if "://" in self.place else Path(self.place)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from storyflow.store.artifacts import FRAMES, Artifact, Blob
 from storyflow.store.kept import RECENT, StoredArtifacts
 from storyflow.store.store import Store
 
-MOST_BYTES = 2000
-"""Of the run itself, for each segment; its artifact alone has five times as many."""
+MOST_BYTES = 1500
+"""Of the run itself, for each segment; its artifact alone has seven times as many."""
 
 
 def artifact(number: int, frames: int = 80) -> Artifact:

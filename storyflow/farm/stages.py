@@ -326,11 +326,11 @@ class Segments(Stage):
             film.reused.add(task)
         else:
             film.noting.note(timing_entry(segment.inputs), artifact.key)
-        path = film.store.address(artifact, FRAMES)
+        place = film.store.address(artifact, FRAMES)
         reused = task in film.reused
         film.emit(
             SegmentDone(
-                segment.name, segment.shot, artifact.key, reused, seconds, path, worker or ""
+                segment.name, segment.shot, artifact.key, reused, seconds, place, worker or ""
             )
         )
 

@@ -183,10 +183,9 @@ class Store:
             if not self.place.sound(blob):
                 raise self._damaged(artifact, blob)
 
-    def address(self, artifact: Artifact, name: str) -> Path | str:
+    def address(self, artifact: Artifact, name: str) -> str:
         """Where a blob lies: a path, or a URL in a bucket. Reads nothing. Raises KeyError."""
-        where = f"{self.location}/{blob_name(artifact.blob(name).sha256)}"
-        return Path(where) if isinstance(self.place, Folder) else where
+        return f"{self.location}/{blob_name(artifact.blob(name).sha256)}"
 
     def discard(self, key: str) -> None:
         """Put an artifact out of sight (into `damaged/`), content of others untouched."""

@@ -52,18 +52,23 @@ def fill(root: Path, plan: Plan) -> list[str]:
         made = Artifact(
             key, segment.recipe, "segment", frames[0], (blob,), "{}", frames, seconds=50.0
         )
-        text = json.dumps({"storyflow": 1, **asdict(made)}, indent=1)
-        index = f"recipes/{segment.recipe[:2]}/{segment.recipe}.{key}"
-        files = {
-            blob_name(blob.sha256): content,
-            artifact_name(key): text.encode(),
-            index: b"",
-        }
-        for name, data in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_bytes(data)
+        put_past(root, made, content)
         keys.append(key)
     return keys
+
+
+def put_past(root: Path, made: Artifact, content: bytes) -> None:
+    """Write an artifact of one blob past the store."""
+    text = json.dumps({"storyflow": 1, **asdict(made)}, indent=1)
+    index = f"recipes/{made.recipe[:2]}/{made.recipe}.{made.key}"
+    files = {
+        blob_name(made.blobs[0].sha256): content,
+        artifact_name(made.key): text.encode(),
+        index: b"",
+    }
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
 
 
 def bench_folder(folder: Path, segments: int) -> None:
