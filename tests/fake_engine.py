@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from storyflow.errors import ModelError
 from storyflow.prompts.engines.settings import EngineSettings
 from storyflow.prompts.model import Answer, Question, Refusal
 
+PATIENCE = 120.0
+"""Seconds that an answer may take to arrive on a busy machine."""
+
 
 class FakeEngine:
-    """Dies after as many answers as the file `die` says, once for each of its lines."""
+    """Dies after as many answers as the file `die` says, once for each of its lines, when the file
+    `received` has as many lines as there were answers."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._folder = Path(settings.model)
@@ -38,6 +43,7 @@ class FakeEngine:
         for place in reversed(range(len(questions))):
             if left == 0:
                 script.write_text("\n".join(lines[1:]))
+                self._wait_until_received()
                 os.kill(os.getpid(), signal.SIGKILL)
             question = questions[place]
             self._note("asked", question.user)
@@ -46,6 +52,14 @@ class FakeEngine:
             said = f"{question.user}!{seen}"
             yield place, Refusal("no") if question.user == "refuse" else Answer(said, True)
             left = None if left is None else left - 1
+
+    def _wait_until_received(self) -> None:
+        """What was answered is on its way for a while, and lost with the process that sends it."""
+        end = time.monotonic() + PATIENCE
+        while len(noted(self._folder, "received")) < len(noted(self._folder, "asked")):
+            if time.monotonic() > end:
+                return
+            time.sleep(0.05)
 
     def close(self) -> None:
         self._note("closed", str(os.getpid()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,18 @@ def cluster(*settings: str) -> Cluster:
     return load_cluster("local", ("address=auto", *settings))
 
 
+class Noting(RayModel):
+    """Notes what arrives, for the engine to die after it and not on the way."""
+
+    def _stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+        for said in super()._stream(questions):
+            with Path(self.name, "received").open("a") as file:
+                file.write(f"{said[0]}\n")
+            yield said
+
+
 def model(folder: Path, **options: Any) -> RayModel:
-    return RayModel(
+    return Noting(
         EngineSettings("vllm", str(folder), **options.pop("settings", {})),
         options.pop("where", cluster()),
         make=FakeEngine,
@@ -87,10 +97,7 @@ def test_an_engine_killed_in_the_middle_is_asked_only_what_it_had_not_answered(
         said = made.ask(asked(WORDS))
     assert said == [Answer(f"{word}!", True) for word in WORDS]
     assert len(noted(tmp_path, "started")) == 3
-    again = noted(tmp_path, "asked")
-    assert set(again) == set(WORDS)
-    # What it said in the very moment of its death may be lost on the way.
-    assert len(again) <= len(WORDS) + 2
+    assert sorted(noted(tmp_path, "asked")) == sorted(WORDS), "each was asked once"
     assert len(told) == 2 and "its process" in told[0]
     assert not any(lives(pid) for pid in all_processes(tmp_path))
 

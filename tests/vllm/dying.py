@@ -1,0 +1,27 @@
+"""vLLM in an actor that is killed in the middle of a batch, for as long as a file says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from storyflow.prompts.engines.vllm import VllmModel
+from storyflow.prompts.model import Answer, Question, Refusal
+
+MARK = "KILLED_ONCE"
+"""Names the file; its absence is the death sentence."""
+
+
+class DyingVllm(VllmModel):
+    """The real engine; its process gets SIGKILL after three answers, once."""
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+        """The answers until death."""
+        mark = Path(self.name) / MARK
+        for count, said in enumerate(super().answers(questions)):
+            yield said
+            if count == 2 and not mark.exists():
+                mark.write_text(f"{os.getpid()}")
+                os.kill(os.getpid(), signal.SIGKILL)
