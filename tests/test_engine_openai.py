@@ -13,6 +13,7 @@ from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -152,7 +153,7 @@ def test_the_schema_is_sent_as_the_server_takes_it(guidance: Any) -> None:
 
 
 def test_a_clip_is_sent_whole_with_its_own_time_or_as_pictures() -> None:
-    frames = np.zeros((3, 28, 56, 3), np.uint8)
+    frames = np.stack([np.full((28, 56, 3), grey, np.uint8) for grey in (40, 90, 140)])
     asked = Question("s", "q", clip=Clip(frames, Fraction(3, 2), Fraction(2)))
     with serving(echo) as server:
         with model(server) as (made, _):
@@ -163,14 +164,20 @@ def test_a_clip_is_sent_whole_with_its_own_time_or_as_pictures() -> None:
     video, text = whole["messages"][1]["content"]
     assert text == {"type": "text", "text": "q"}
     kind, data = video["video_url"]["url"].split(",", 1)
-    assert kind == "data:video/jpeg;base64" and len(data.split(",")) == 3
-    picture = Image.open(io.BytesIO(base64.b64decode(data.split(",")[0])))
-    assert picture.size == (56, 28)
-    assert whole["media_io_kwargs"] == {"video": {"num_frames": -1, "fps": 1.5, "duration": 2.0}}
+    assert kind == "data:video/mp4;base64"
+    with av.open(io.BytesIO(base64.b64decode(data))) as sent:
+        stream = sent.streams.video[0]
+        assert stream.average_rate == Fraction(3, 2)
+        assert (stream.width, stream.height) == (56, 28)
+        greys = [
+            round(float(frame.to_ndarray(format="rgb24").mean())) for frame in sent.decode(stream)
+        ]
+    assert all(abs(a - b) <= 2 for a, b in zip(greys, (40, 90, 140), strict=True)), greys
     assert [part["type"] for part in single["messages"][1]["content"]] == ["image_url"] * 3 + [
         "text"
     ]
-    assert "media_io_kwargs" not in single
+    picture = single["messages"][1]["content"][1]["image_url"]["url"].split(",", 1)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (56, 28)
 
 
 def test_a_cut_off_answer_is_told_as_such() -> None:
