@@ -71,9 +71,8 @@ class Step:
 class SegmentDone:
     """A segment is in the store.
 
-    `place` is where the lossless clip of its new frames lies, as text: a run keeps its events, and
-    a path takes twenty times as much memory. `worker` is who rendered it in `seconds`, empty where
-    it was reused.
+    `place` is where the lossless clip of its new frames lies, as text: a run keeps its events.
+    `worker` is who rendered it in `seconds`, empty where it was reused.
     """
 
     segment: str
