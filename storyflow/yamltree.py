@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import yaml
 
@@ -79,7 +78,7 @@ class WrittenFloat(float):
         return self.source
 
 
-_NOTHING: Mapping[str | int, Mark] = MappingProxyType({})
+_NOTHING: Mapping[str | int, Mark] = {}
 """Most values are scalars: they share the children that they don't have."""
 
 
