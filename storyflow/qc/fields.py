@@ -29,8 +29,8 @@ ACCURACY = {
     "environment": 0.763,
     "lighting": 0.763,
 }
-"""How often SkyCaptioner-V1 is right, as published (SkyReels-V2 report, table 2); for place and
-light, of which nothing is published, its average."""
+"""How often SkyCaptioner-V1 is right, as its model card says; for place and light, of which nothing
+is published, its average."""
 
 SURE = 1.5
 """Disagreements that together count so much (odds of 4.5 to 1) are told as such."""
