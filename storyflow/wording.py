@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from storyflow.documents import did_you_mean
 from storyflow.errors import InputError, Problem
 from storyflow.events import Event, Notice
-from storyflow.lock import Lock, LockedPrompt
+from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_prompts, read_lock, write_lock
 from storyflow.prompts.seen import seen_files
-from storyflow.prompts.settings import PromptsSection
 from storyflow.prompts.settle import Settled, forget, keep, settle
 from storyflow.prompts.standing import Standing, standings
 from storyflow.stopping import Check, go_on, stoppable
@@ -129,10 +128,11 @@ def write_film(
     settings = order.profile.prompts
     film, lock = _film(order)
     _known(film, order.shots)
+    old = {entry.id: entry.prompts_for(settings.profile) for entry in lock.shots}
     before = [
         row
         for shot in film.shots
-        for row in standings(shot, _locked(lock, shot.id, settings), seen_files(shot, settings))
+        for row in standings(shot, old.get(shot.id, ()), seen_files(shot, settings))
     ]
     lock = forget(film, keep(film, lock, settings, kept), settings, rewritten)
     if order.kind.tokens is not None:
@@ -143,7 +143,7 @@ def write_film(
         needed &= order.shots
     needed |= {shot for shot in tails or () if order.shots is None or shot in order.shots}
     written = _write(order, film, settled, needed, notify, tails=tails)
-    rows = [_wording(old, new) for old, new in zip(before, written.standing, strict=True)]
+    rows = [_wording(was, now) for was, now in zip(before, written.standing, strict=True)]
     shown = [row for row in rows if order.shots is None or row.shot in order.shots]
     _save(order, film, written)
     return Wordings(settings.profile, tuple(shown), written.problems)
@@ -193,11 +193,6 @@ def _save(order: Order, film: ResolvedFilm, written: Written) -> None:
     lock = pin_prompts(pin(read_lock(order.lock_file), film), profile, prompts)
     order.lock_file.parent.mkdir(parents=True, exist_ok=True)
     write_lock(order.lock_file, lock)
-
-
-def _locked(lock: Lock, shot: str, settings: PromptsSection) -> tuple[LockedPrompt, ...]:
-    entry = lock.shot(shot)
-    return () if entry is None else entry.prompts_for(settings.profile)
 
 
 def _wording(before: Standing, now: Standing) -> Wording:

@@ -34,6 +34,7 @@ from storyflow.farm.processes import end_process
 from storyflow.farm.ray_actors import Seat, SharesActor, WorkerActor
 from storyflow.farm.ray_connection import CONNECTION, LOCAL_ENVIRONMENT
 from storyflow.farm.ray_errors import translated
+from storyflow.farm.ray_machines import living_machines
 from storyflow.farm.retries import WorkerDied
 from storyflow.farm.shares import Demand
 from storyflow.store.nonce import new_nonce
@@ -132,7 +133,7 @@ class RayPool:
         Raises FarmError when not even one fits.
         """
         await self._farm.connect()
-        machines = await _in_thread(_machines)
+        machines = await _in_thread(living_machines)
         wants_gpu = self._farm.config.model_kind().wants_gpu
         self._needs = needs_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
         fitting = self._fitting = self._check(machines)
@@ -168,7 +169,7 @@ class RayPool:
         }
         if need.accelerator is not None:
             options["accelerator_type"] = need.accelerator
-        if avoid and capacity(await _in_thread(_machines, avoid), need):
+        if avoid and capacity(await _in_thread(living_machines, avoid), need):
             options["label_selector"] = {NODE_LABEL: f"!in({','.join(sorted(avoid))})"}
         with translated(worker):
             actor = ray.remote(**options)(WorkerActor).remote(self._role, config, worker)
@@ -265,7 +266,7 @@ class RayPool:
 
     async def _place(self, worker: str) -> Need:
         """What the worker is to hold: of its own type or, where that is gone, of another."""
-        machines = await _in_thread(_machines)
+        machines = await _in_thread(living_machines)
         need = self._places.get(worker, self._needs[0])
         if not capacity(machines, need):
             self._check(machines)
@@ -291,7 +292,7 @@ class RayPool:
                 await asyncio.wait((waiting,), timeout=patience)
                 patience *= 2
                 if not waiting.done():
-                    machines = await _in_thread(_machines)
+                    machines = await _in_thread(living_machines)
                     self._check(machines)
                     self._notify(
                         f"{worker} waits for {need} to become free; the cluster has "
@@ -315,24 +316,6 @@ def _open_shares() -> Any:
         "max_restarts": -1,
     }
     return ray.remote(**options)(SharesActor).remote()
-
-
-def _machines(avoid: frozenset[str] = frozenset()) -> list[Machine]:
-    """What Ray's living nodes have, but for those of these ids."""
-    import ray
-
-    prefix = "accelerator_type:"
-    return [
-        Machine(
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-            accelerators=frozenset(
-                name.removeprefix(prefix) for name in node["Resources"] if name.startswith(prefix)
-            ),
-        )
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] not in avoid
-    ]
 
 
 def _kill(actor: Any) -> None:

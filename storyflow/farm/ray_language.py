@@ -19,6 +19,7 @@ from storyflow.farm.capacity import Machine, Need, describe, places
 from storyflow.farm.processes import Process, descendants, end_process, this_process
 from storyflow.farm.ray_connection import CONNECTION
 from storyflow.farm.ray_errors import translated
+from storyflow.farm.ray_machines import living_machines
 from storyflow.farm.retries import OutOfMemory, WorkerDied
 from storyflow.prompts.engines.settings import EngineSettings
 from storyflow.prompts.engines.vllm import VllmModel
@@ -146,7 +147,7 @@ class RayModel:
     def _start(self) -> None:
         import ray
 
-        need = _need(self._settings, self._cluster, _machines())
+        need = _need(self._settings, self._cluster, living_machines())
         options: dict[str, Any] = {
             "name": f"language-model-{secrets.token_hex(4)}",
             "num_cpus": need.cpus,
@@ -173,7 +174,7 @@ class RayModel:
             done, _ = ray.wait([waiting], timeout=patience)
             if done:
                 return cast(Household, ray.get(waiting))
-            machines = _machines()
+            machines = living_machines()
             _need(self._settings, self._cluster, machines)
             self._notify(
                 f"{self.name} waits for {need} to become free; the cluster has {describe(machines)}"
@@ -273,24 +274,6 @@ def _need(settings: EngineSettings, cluster: Cluster, machines: Sequence[Machine
             cure="change tensor_parallel in the profile or accelerator in the cluster file",
         )
     return found[0]
-
-
-def _machines() -> list[Machine]:
-    """What Ray's living nodes have."""
-    import ray
-
-    prefix = "accelerator_type:"
-    return [
-        Machine(
-            cpus=node["Resources"].get("CPU", 0.0),
-            gpus=node["Resources"].get("GPU", 0.0),
-            accelerators=frozenset(
-                name.removeprefix(prefix) for name in node["Resources"] if name.startswith(prefix)
-            ),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
 
 
 def _survivors(household: Household) -> list[Process]:

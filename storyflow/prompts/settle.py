@@ -106,21 +106,15 @@ def keep(film: ResolvedFilm, lock: Lock, settings: PromptsSection, beats: Iterab
 
     Raises InputError for a beat that the film does not have, or that has no words yet.
     """
-    wanted = _named(film, beats)
     prompts: dict[str, tuple[LockedPrompt, ...]] = {}
-    for shot in film.shots:
-        if (numbers := wanted.get(shot.id)) is None:
-            continue
-        entry = lock.shot(shot.id)
-        before = entry.prompts_for(settings.profile) if entry is not None else ()
-        rows = standings(shot, before, seen_files(shot, settings))
+    for shot, numbers, rows in _chosen(film, lock, settings, beats):
         lacking = [rows[n].name for n in sorted(numbers) if rows[n].locked is None]
         if lacking:
             raise InputError(
                 f"there is no prompt of {', '.join(lacking)} to be kept",
                 cure="storyflow prompts writes it",
             )
-        prompts[shot.id] = tuple(
+        prompts[shot] = tuple(
             _kept(row) if row.beat in numbers else row.locked
             for row in rows
             if row.locked is not None
@@ -131,17 +125,23 @@ def keep(film: ResolvedFilm, lock: Lock, settings: PromptsSection, beats: Iterab
 def forget(film: ResolvedFilm, lock: Lock, settings: PromptsSection, beats: Iterable[str]) -> Lock:
     """Without the words of these beats, so that they are written anew. Raises InputError."""
     prompts: dict[str, tuple[LockedPrompt, ...]] = {}
-    wanted = _named(film, beats)
-    for shot in film.shots:
-        if (numbers := wanted.get(shot.id)) is None:
-            continue
-        entry = lock.shot(shot.id)
-        before = entry.prompts_for(settings.profile) if entry is not None else ()
-        rows = standings(shot, before, seen_files(shot, settings))
-        prompts[shot.id] = tuple(
+    for shot, numbers, rows in _chosen(film, lock, settings, beats):
+        prompts[shot] = tuple(
             row.locked for row in rows if row.locked is not None and row.beat not in numbers
         )
     return pin_prompts(lock, settings.profile, prompts)
+
+
+def _chosen(
+    film: ResolvedFilm, lock: Lock, settings: PromptsSection, beats: Iterable[str]
+) -> Iterator[tuple[str, Collection[int], tuple[Standing, ...]]]:
+    """Each shot of these beats, the beats' numbers in it, and how all of its beats stand."""
+    wanted = _named(film, beats)
+    for shot in film.shots:
+        if (numbers := wanted.get(shot.id)) is not None:
+            entry = lock.shot(shot.id)
+            before = entry.prompts_for(settings.profile) if entry is not None else ()
+            yield shot.id, numbers, standings(shot, before, seen_files(shot, settings))
 
 
 def conflict(row: Standing, profile: str, lock: Lock, file: Path | None) -> Problem:
