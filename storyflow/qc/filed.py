@@ -1,0 +1,81 @@
+"""Quality on disk: `qc.json` beside the film, and the measured series of each take in `qc/`.
+
+A take's series carry the tag of the master that they were measured on, so an edit measures only
+what it has changed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from storyflow.cutting.aside import written_aside
+from storyflow.errors import InputError
+from storyflow.qc.series import NAMES, Series
+from storyflow.qc.verdicts import Quality
+
+FILE = "qc.json"
+"""Name of the findings in a film's folder."""
+
+_VERSION = "storyflow series 1"
+
+
+def write_quality(path: Path, quality: Quality) -> Path:
+    """Write `qc.json`, aside and renamed. Raises CutError when the disk refuses."""
+    text = _qualities().dump_json(quality, indent=1)
+    with written_aside(path) as target:
+        target.write_bytes(text + b"\n")
+    return path
+
+
+def read_quality(path: Path) -> Quality:
+    """What `write_quality` wrote. Raises InputError: absent or broken."""
+    try:
+        return _qualities().validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"can't read {path}: {error.strerror}", cure="run storyflow qc on the film first"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path} is not a quality report of this version: {place + ': ' if place else ''}"
+            f"{first['msg']}",
+            cure="run storyflow qc on the film again",
+        ) from None
+
+
+def series_path(folder: Path, master: Path) -> Path:
+    """Where the series of a master are kept: `qc/1A.safetensors` for `shots/1A.mov`."""
+    return folder / "qc" / f"{master.stem}.safetensors"
+
+
+def write_series(path: Path, series: Series, tag: str) -> Path:
+    """Write a take's series. Raises CutError when the disk refuses."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    tensors = {name: np.ascontiguousarray(getattr(series, name), np.float32) for name in NAMES}
+    with written_aside(path) as target:
+        save_file(tensors, target, {"format": _VERSION, "master": tag})
+    return path
+
+
+def read_series(path: Path, tag: str) -> Series | None:
+    """The series at `path`, or None where there are none of a master with this tag."""
+    from safetensors import SafetensorError, safe_open
+
+    with suppress(OSError, SafetensorError), safe_open(path, "numpy") as file:
+        about = file.metadata() or {}
+        if (about.get("format"), about.get("master")) == (_VERSION, tag):
+            return Series(*(file.get_tensor(name) for name in NAMES))
+    return None
+
+
+@cache
+def _qualities() -> TypeAdapter[Quality]:
+    return TypeAdapter(Quality)
