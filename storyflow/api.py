@@ -11,33 +11,33 @@ A film is a `Film`, built from objects or loaded, or the path of a storyboard.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from storyflow import lockfile
 from storyflow.beforehand import diff_of, estimate_of, look_ahead
-from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
-from storyflow.documents import did_you_mean
 from storyflow.draining import Draining
 from storyflow.errors import (
     InputError,
     Problem,
-    ProfileError,
-    StoreError,
     StoryboardError,
     StoryflowError,
 )
 from storyflow.events import Event, Notice, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
-from storyflow.film import Emit, Order, Production, prepare, refuse_unsupported, render_film
-from storyflow.kinds import kind_of
-from storyflow.lock import Lock
-from storyflow.lockfile import lock_path, read_lock, write_lock
-from storyflow.pipeline import load_profile
+from storyflow.film import Emit, Order, Production, prepare, render_film
+from storyflow.lockfile import lock_path, read_lock
+from storyflow.ordering import (
+    Options,
+    Storyboard,
+    accept,
+    known_shots,
+    order,
+    read_film,
+    save_lock,
+)
 from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import Quote, quote_of
 from storyflow.planning.nodes import Plan
@@ -46,12 +46,10 @@ from storyflow.poison import FAILED, Failed, Poison
 from storyflow.record import read_record
 from storyflow.replaying import Replay, replay_artifact
 from storyflow.run import Run
-from storyflow.settings import find_named, locate
 from storyflow.store.store import Store
 from storyflow.storyboard import load as storyboards
 from storyflow.storyboard.dump import dump
 from storyflow.storyboard.load import load, parse
-from storyflow.storyboard.model import Film
 from storyflow.storyboard.resolve import resolve
 from storyflow.storyboard.schema import json_schema
 from storyflow.storyboard.show import resolved_yaml
@@ -61,35 +59,6 @@ from storyflow.wording import Wordings, write_film
 
 if TYPE_CHECKING:
     from storyflow.prompts.model import Clip
-
-Storyboard = Film | str | Path
-
-
-class Options(TypedDict, total=False):
-    """What every verb that plans or renders takes besides the film.
-
-    `pipeline` and `cluster` are shipped names or files, `settings` are `section.field=value`
-    texts, `out` is the film's folder. `store`, `address`, `workers` and `priority` (what the run
-    counts on a busy cluster) override the cluster file. `shots` limits rendering to these and what
-    they continue, `allow_outside` lets references lead out of the storyboard's folder.
-    `max_gpu_hours`, `max_cost` and `max_gpus` limit what a render may use, `one_class` holds it to
-    one numerics class.
-    """
-
-    pipeline: str | Path
-    cluster: str | Path | Cluster
-    settings: Sequence[str]
-    out: str | Path | None
-    store: str | Path | None
-    shots: Iterable[str] | None
-    address: str | None
-    workers: int | None
-    priority: float | None
-    allow_outside: bool
-    max_gpu_hours: float | None
-    max_cost: float | None
-    max_gpus: int | None
-    one_class: bool
 
 
 def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
@@ -188,7 +157,7 @@ def retry(film: Storyboard, **options: Unpack[Options]) -> tuple[Failed, ...]:
     """
     what = order(film, **options)
     if what.shots:
-        _known_shots(what, prepare(what).plan)
+        known_shots(what, prepare(what).plan)
     return Poison(what.folder / FAILED).forget(what.shots)
 
 
@@ -203,7 +172,7 @@ def show(film: Storyboard, *, resolved: bool = False) -> str:
 
     Raises StoryboardError.
     """
-    film = _film(film)
+    film = read_film(film)
     return resolved_yaml(resolve(film), film.origin.root) if resolved else dump(film)
 
 
@@ -289,60 +258,6 @@ def branch(
     return made_take.take
 
 
-def order(
-    film: Storyboard,
-    *,
-    pipeline: str | Path = "toybox",
-    cluster: str | Path | Cluster = "local",
-    settings: Sequence[str] = (),
-    out: str | Path | None = None,
-    store: str | Path | None = None,
-    shots: Iterable[str] | None = None,
-    address: str | None = None,
-    workers: int | None = None,
-    priority: float | None = None,
-    allow_outside: bool = False,
-    max_gpu_hours: float | None = None,
-    max_cost: float | None = None,
-    max_gpus: int | None = None,
-    one_class: bool = False,
-) -> Order:
-    """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
-    film = _film(film, allow_outside=allow_outside)
-    name, profile = load_profile(pipeline, settings)
-    overrides = [f"address={address}"] if address is not None else []
-    overrides += worker_overrides(workers, priority)
-    if isinstance(cluster, Cluster):
-        if overrides:
-            raise InputError(
-                "address, workers and priority stand in the Cluster that was given",
-                cure="change them there",
-            )
-    else:
-        cluster = load_cluster(cluster, overrides)
-    file = film.origin.file
-    folder = Path(out) if out is not None else Path("renders") / (_stem(file) or _slug(film.film))
-    try:
-        kind = kind_of(profile, threads=cluster.workers.threads)
-    except ProfileError as error:
-        place = find_named(pipeline, "pipelines", "pipeline")
-        raise ProfileError(locate(error.problems, place, settings)) from None
-    return Order(
-        film=film,
-        pipeline=name,
-        profile=profile,
-        kind=kind,
-        cluster=cluster,
-        folder=folder,
-        store=str(store if store is not None else cluster.store),
-        lock_file=lock_path(Path(file)) if file else folder / "film.lock.yaml",
-        shots=None if shots is None else frozenset(shots),
-        allow_outside=allow_outside,
-        budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
-        one_class=one_class,
-    )
-
-
 def _tails(what: Order) -> dict[str, Clip]:
     if what.profile.prompts.captioner == "none":
         raise InputError(
@@ -352,59 +267,6 @@ def _tails(what: Order) -> dict[str, Clip]:
     from storyflow.tails import rendered_tails
 
     return rendered_tails(prepare(what).plan, what.kind, what.open_store())
-
-
-def worker_overrides(workers: int | None, priority: float | None) -> list[str]:
-    """What these say instead of the cluster file, as `section.field=value`."""
-    given = {"count": workers, "weight": priority}
-    return [f"workers.{name}={value}" for name, value in given.items() if value is not None]
-
-
-def _film(film: Storyboard, *, allow_outside: bool = False) -> Film:
-    return film if isinstance(film, Film) else load(film, allow_outside=allow_outside)
-
-
-def _stem(file: str | None) -> str:
-    return Path(file).stem if file else ""
-
-
-def _slug(title: str) -> str:
-    return re.sub(r"[^\w]+", "-", title.lower()).strip("-")[:80] or "film"
-
-
-def save_lock(what: Order, lock: Lock) -> None:
-    """Write an order's lock where it belongs. Raises InfrastructureError."""
-    what.lock_file.parent.mkdir(parents=True, exist_ok=True)
-    write_lock(what.lock_file, lock)
-
-
-def _known_shots(what: Order, planned: Plan) -> None:
-    ids = [entry.shot for entry in planned.cut]
-    for shot in sorted(what.shots or ()):
-        if shot not in ids:
-            raise InputError(f"the film has no shot {shot!r}", cure=did_you_mean(shot, ids))
-
-
-def accept(what: Order) -> tuple[Production, tuple[str, ...]]:
-    """Plan an order as a render does, with lines about what it leaves out.
-
-    Raises InputError for what can't be rendered at all, BudgetError for what may not.
-    """
-    made = prepare(what)
-    _known_shots(what, made.plan)
-    notices = refuse_unsupported(made)
-    return _estimated(what, made), notices
-
-
-def _estimated(what: Order, made: Production) -> Production:
-    """With what the order would cost. Raises BudgetError where that is more than is allowed."""
-    try:
-        store = what.open_store()
-        estimate = estimate_of(look_ahead(what, made, store))
-    except StoreError:
-        return made  # the run tells it, with what else it finds
-    what.budget.refuse(estimate.gpu_seconds, f"the plan (estimated from {estimate.source})")
-    return replace(made, estimate=estimate)
 
 
 class _Tally:
@@ -447,7 +309,6 @@ __all__ = [
     "diff",
     "hold",
     "load",
-    "order",
     "parse",
     "plan",
     "quote",

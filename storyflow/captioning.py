@@ -20,7 +20,7 @@ from storyflow.prompts.instructions import Task, instructions
 from storyflow.prompts.settings import ModelSettings, PromptsSection
 
 if TYPE_CHECKING:
-    from storyflow.api import Options, Storyboard
+    from storyflow.ordering import Options, Storyboard
     from storyflow.qc.captions import CaptionReport
 
 
@@ -92,8 +92,8 @@ def qc_captions(
     The report is also written beside the film. Raises InputError (nobody who could read the
     shots), ModelError, InfrastructureError.
     """
-    from storyflow.api import order
     from storyflow.film import prepare
+    from storyflow.ordering import order
     from storyflow.qc.captions import check_captions
 
     what = order(film, **options)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import storyflow
 from storyflow.events import Event, Result, SegmentDone
+from storyflow.ordering import Options
 
 SMALL = ("frame=96x64", "deliver.preset=ultrafast")
 """Profile settings that make slate films quick."""
@@ -56,7 +57,7 @@ class Studio:
         self.folder = folder
         self.file = folder / "film.yaml"
         self.write(text)
-        self.options: storyflow.api.Options = {
+        self.options: Options = {
             "pipeline": "slate",
             "settings": SMALL,
             "store": folder / "store",

@@ -16,7 +16,7 @@ from media_files import clip_file, counting, grey, picture_file, quadrants
 from typer.testing import CliRunner
 
 import storyflow
-from storyflow import Film, Shot, api
+from storyflow import Film, Shot, api, ordering
 from storyflow.cli import app
 from storyflow.errors import StoryboardError
 from storyflow.events import Notice
@@ -284,7 +284,7 @@ def test_a_file_that_can_not_be_used_is_refused_at_its_line(
 
 
 def test_a_file_that_changes_between_plan_and_run_is_refused(studio: Studio) -> None:
-    what = api.order(studio.file, **studio.options)
+    what = ordering.order(studio.file, **studio.options)
     made = prepare(what)
     picture_file(studio.folder / "door.png", grey(3))
     run = Run(lambda emit: render_film(what, made, emit), api._Tally(what, made).ending)

@@ -20,6 +20,7 @@ from storyflow.cli import app
 from storyflow.errors import FarmError, InputError
 from storyflow.jobs.merge import Conflict
 from storyflow.lockfile import lock_path, read_lock, write_lock
+from storyflow.ordering import Options
 from storyflow.record import read_record
 from storyflow.store.gc import collect
 from storyflow.store.roots import forget, read_roots
@@ -269,7 +270,7 @@ def test_a_fetched_film_knows_its_past(studio: Studio, cluster: FakeServer) -> N
     assert record is not None and record.last is not None
     assert len(record.segments) == record.last.rendered > 0
     studio.edit("do: a", "do: z")
-    options = storyflow.api.Options(pipeline="slate", settings=SMALL, store=job.store)
+    options = Options(pipeline="slate", settings=SMALL, store=job.store)
     found = storyflow.diff(studio.file, **options, out=folder)
     assert found.since == record.when
     changes = [{change.what for change in row.why} for row in found.segments if row.why]

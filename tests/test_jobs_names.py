@@ -9,7 +9,7 @@ import pytest
 from films import SMALL, Studio
 
 import storyflow
-from storyflow import api
+from storyflow import ordering
 from storyflow.errors import InputError
 from storyflow.film import prepare
 from storyflow.jobs.identity import film_name, job_id, plan_id, slug
@@ -51,7 +51,7 @@ def test_an_id_is_film_plan_and_attempt() -> None:
 
 
 def named(studio: Studio, **options: object) -> str:
-    what = api.order(studio.file, **{**studio.options, **options})
+    what = ordering.order(studio.file, **{**studio.options, **options})
     return plan_id(prepare(what).plan, what.profile.deliver, what.shots)
 
 

@@ -11,11 +11,11 @@ from test_prompts_faithful import Desk, Say, dies
 from test_prompts_lock import retelling
 
 from storyflow import jobs
-from storyflow.api import order
 from storyflow.film import prepare
 from storyflow.jobs import follow
 from storyflow.jobs.identity import plan_id
 from storyflow.lockfile import lock_path, read_lock
+from storyflow.ordering import order
 from storyflow.pipeline import load_profile
 from storyflow.prompts.model import EngineDied
 

@@ -9,10 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 import storyflow
-from storyflow.api import order
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import ModelError, ProfileError, StoryboardError
 from storyflow.kinds import kind_of
+from storyflow.ordering import order
 from storyflow.pipeline import Profile, load_profile
 from storyflow.renderer import EVERY_MODE, ModelKind
 from storyflow.resources import shipped

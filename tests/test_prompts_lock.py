@@ -11,7 +11,6 @@ import pytest
 from test_prompts_faithful import Desk, Say, dies
 
 import storyflow
-from storyflow.api import order
 from storyflow.cli.app import app
 from storyflow.errors import Cancelled, InputError, ModelError, StoryboardError
 from storyflow.events import Event, Notice
@@ -19,6 +18,7 @@ from storyflow.film import prepare
 from storyflow.jobs.merge import merge_locks
 from storyflow.lock import LockedPrompt
 from storyflow.lockfile import lock_path, pin_prompts, read_lock, write_lock
+from storyflow.ordering import order
 from storyflow.prompts.facts import facts_hash, text_hash
 from storyflow.prompts.model import Answer, Question, Refusal
 from storyflow.storyboard.resolved import Character, Place, ResolvedBeat

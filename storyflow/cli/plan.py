@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from storyflow.cli.options import (
     StoryboardFile,
     Workers,
 )
+
+if TYPE_CHECKING:
+    from storyflow.ordering import Options
 
 
 @app.command()
@@ -40,7 +43,7 @@ def plan(
     """Print what a render would do: shots, segments, prompts, reuse, time and cost."""
     import storyflow
 
-    options: storyflow.api.Options = {
+    options: Options = {
         "pipeline": pipeline,
         "out": out,
         "store": store,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from storyflow.cli.app import app, print_json
 from storyflow.cli.options import AllowOutside, AsJson, Pipeline, StoryboardFile
+
+if TYPE_CHECKING:
+    from storyflow.ordering import Options
 
 
 @app.command()
@@ -24,7 +27,7 @@ def check(
 
     # `storyboards/*.yaml` names the locks too, which lie beside the storyboards.
     files = [f for f in files if not f.name.endswith(".lock.yaml")] or files
-    options: storyflow.api.Options = {"pipeline": pipeline, "allow_outside": allow_outside}
+    options: Options = {"pipeline": pipeline, "allow_outside": allow_outside}
     found = [p for file in files for p in storyflow.check(file, **options)]
     errors = [p for p in found if p.level == "error"]
     if as_json:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from storyflow import api
+from storyflow import api, ordering
 from storyflow.cluster import load_cluster
 from storyflow.errors import FarmError
 from storyflow.events import Result
@@ -40,7 +40,7 @@ class Performance:
 
     ticket: Ticket
     film: Path
-    options: api.Options
+    options: ordering.Options
     placed: Mapping[str, Path]
     folder: Path
     sent: Path
@@ -64,7 +64,7 @@ class Performance:
 
     def order(self) -> Order:
         """The order that is rendered."""
-        return api.order(self._film(), **self.options)
+        return ordering.order(self._film(), **self.options)
 
     def _film(self) -> Film:
         film = api.load(self.film)
@@ -95,7 +95,7 @@ def open_job(path: Path) -> Performance:
     if (package / FAILED).is_file():
         out.mkdir(exist_ok=True)
         shutil.copyfile(package / FAILED, out / FAILED)
-    options = api.Options(
+    options = ordering.Options(
         pipeline=package / ticket.profile,
         cluster=cluster,
         out=out,

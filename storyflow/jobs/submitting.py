@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Unpack
 
-from storyflow import api
+from storyflow import ordering
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, InputError
 from storyflow.film import Order, Production
@@ -49,12 +49,12 @@ TRIES = 5
 
 
 def submit(
-    film: api.Storyboard,
+    film: ordering.Storyboard,
     *,
     name: str | None = None,
     replace_running: bool = False,
     grace: int = GRACE_SECONDS,
-    **options: Unpack[api.Options],
+    **options: Unpack[ordering.Options],
 ) -> JobHandle:
     """Begin to render a film on a cluster, or find the attempt that does so or did so already.
 
@@ -72,10 +72,10 @@ def submit(
     """
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in _WHERE}
-    what = _unattended(api.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
-    made, _ = api.accept(what)
+    what = _unattended(ordering.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
+    made, _ = ordering.accept(what)
     if what.profile.prompts.enhancer != "vllm" and write_needed(what, made.plan, lambda _: None):
-        made, _ = api.accept(what)  # the key to a server is here, not on the cluster
+        made, _ = ordering.accept(what)  # the key to a server is here, not on the cluster
     called = film_name(what.film, name)
     plan = plan_id(made.plan, what.profile.deliver, what.shots)
     file = what.film.origin.file
@@ -137,11 +137,11 @@ def _rooted(model: ModelSettings) -> ModelSettings:
     return model.model_copy(update={"model": _absolute(model.model)})
 
 
-def _where(options: api.Options) -> tuple[str, Cluster]:
+def _where(options: ordering.Options) -> tuple[str, Cluster]:
     """The job API's URL and the cluster file. Raises InputError without an address."""
     cluster = options.get("cluster", "local")
     if not isinstance(cluster, Cluster):
-        overrides = api.worker_overrides(options.get("workers"), options.get("priority"))
+        overrides = ordering.worker_overrides(options.get("workers"), options.get("priority"))
         cluster = load_cluster(cluster, overrides)
     elif options.get("workers") is not None or options.get("priority") is not None:
         what = "workers and priority stand in the Cluster that was given"
@@ -208,7 +208,7 @@ def _send(
 ) -> None:
     """Store references and token, write the lock, upload the package, begin."""
     store.check_writable()
-    api.save_lock(what, made.lock)
+    ordering.save_lock(what, made.lock)
     files = references.named(what.film)
     named = references.hashed(files, made.plan)
     package = _package(handle, what, made, named)

@@ -30,6 +30,7 @@ from storyflow.farm.address import open_farm
 from storyflow.farm.identify import identify
 from storyflow.farm.render import FarmReport, render_plan
 from storyflow.film import prepare
+from storyflow.ordering import order
 from storyflow.planning.nodes import Plan
 from storyflow.store.artifacts import FRAMES, Artifact, Blob
 from storyflow.store.store import Store
@@ -68,7 +69,7 @@ def measure(segments: int, folder: Path) -> tuple[int, int, int]:
     """Bytes of the plan, of what a run adds until all is done, and of its peak until then."""
     read = storyflow.parse(film(max(1, segments // 50), 2))
     options = {"pipeline": "slate", "cluster": Cluster(address="in-process")}
-    what = storyflow.api.order(read, store=folder / "store", out=folder / "out", **options)
+    what = order(read, store=folder / "store", out=folder / "out", **options)
     fill(folder / "store", prepare(what).plan)
     store = what.open_store()
     tracemalloc.start()
