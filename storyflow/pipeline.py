@@ -25,6 +25,16 @@ Rate = Annotated[
 FrameSize = Annotated[Size, BeforeValidator(parse_size), PlainSerializer(str)]
 
 
+def _even(value: object) -> Size:
+    size = parse_size(value)
+    if size.width % 2 or size.height % 2:
+        raise ValueError("a film's sides are even numbers: 1280x720")
+    return size
+
+
+EvenSize = Annotated[Size, BeforeValidator(_even), PlainSerializer(str)]
+
+
 class LoraSection(Strict):
     """One LoRA on top of the model's transformer."""
 
@@ -187,10 +197,25 @@ class DeliverSection(Strict):
 
     crf: int = Field(default=18, ge=0, le=51, description="x264 quality; smaller is better.")
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
-        default="medium", description="x264 effort."
+        default="medium", description="x264 and x265 effort."
     )
     scale: int = Field(
-        default=1, ge=1, le=16, description="Whole-number enlargement, pixel for pixel."
+        default=1,
+        ge=1,
+        le=16,
+        description="Whole-number enlargement, pixel for pixel, where no `size` is named.",
+    )
+    size: EvenSize | None = Field(
+        default=None, description="Picture size of the film, WIDTHxHEIGHT, even numbers."
+    )
+    fit: Literal["letterbox", "crop", "stretch"] = Field(
+        default="letterbox",
+        description="How a picture of another shape comes to `size`: between black bars, filling "
+        "it and losing what stands over, or out of shape.",
+    )
+    filter: Literal["lanczos", "nearest"] = Field(
+        default="lanczos",
+        description="How it is resampled to `size`; nearest enlarges by whole numbers only.",
     )
 
 
