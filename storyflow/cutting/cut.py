@@ -77,9 +77,14 @@ def write_masters(
 
 
 def master_path(folder: Path, take: PlannedTake) -> Path:
+    """Where a planned take's master is."""
+    return master_of(folder, take.shot.id, take.take)
+
+
+def master_of(folder: Path, shot: str, take: int) -> Path:
     """`shots/1A.mov`, `shots/1A.2.mov` for take 2. A dot in an id can't be taken for a take."""
-    number = "" if take.take == 1 else f".{take.take}"
-    return folder / "shots" / f"{take.shot.id.translate(_ESCAPES)}{number}.mov"
+    number = "" if take == 1 else f".{take}"
+    return folder / "shots" / f"{shot.translate(_ESCAPES)}{number}.mov"
 
 
 def _is_whole(take: PlannedTake, artifacts: Mapping[str, Artifact]) -> bool:

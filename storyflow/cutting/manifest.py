@@ -54,12 +54,22 @@ class ManifestSegment:
 
 
 @dataclass(frozen=True)
+class ManifestSource:
+    """What a shot goes on from: the frames before `frame` of a take."""
+
+    shot: str
+    take: int
+    frame: int
+
+
+@dataclass(frozen=True)
 class ManifestShot:
     """One take of one shot.
 
     `film` is its range of frames in the film and `timecode` the same as text, both None for a take
     that the film doesn't show; `cut` is the range of the take's own frames that is shown. `missing`
-    is the cause where a card stands in for the shot.
+    is the cause where a card stands in for the shot. `continues` is what its first segment goes on
+    from, where that is another take's frames.
     """
 
     id: str
@@ -72,6 +82,7 @@ class ManifestShot:
     cut: tuple[int, int] | None
     segments: tuple[ManifestSegment, ...]
     missing: str | None = None
+    continues: ManifestSource | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +233,17 @@ def _shot(
             for segment in take.segments
         ),
         missing=None if whole else causes.get(take.shot.id, "not rendered"),
+        continues=_source(plan, take),
     )
+
+
+def _source(plan: Plan, take: PlannedTake) -> ManifestSource | None:
+    spans = take.segments[0].history if take.segments else ()
+    if not spans:
+        return None
+    last = spans[-1]
+    source = plan.by_recipe[last.segment]
+    return ManifestSource(source.shot, source.take, source.start + last.stop)
 
 
 def _segment(segment: Segment, artifact: Artifact | None, reused: bool) -> ManifestSegment:

@@ -42,7 +42,7 @@ def master(
     written.
     """
     tag = master_tag(artifacts, fps)
-    if _tag_of(path) == tag:
+    if tag_of(path) == tag:
         return path
     clips = [store.path(artifact, FRAMES) for artifact in artifacts]
     expected = sum(len(artifact.frames) for artifact in artifacts)
@@ -64,7 +64,8 @@ def master_tag(artifacts: Sequence[Artifact], fps: Fraction) -> str:
     return f"{_FORMAT} {hashlib.sha256(body.encode()).hexdigest()}"
 
 
-def _tag_of(path: Path) -> str | None:
+def tag_of(path: Path) -> str | None:
+    """The tag of a master's content, None for a file that isn't there or can't be read."""
     import av
 
     with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:

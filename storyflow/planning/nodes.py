@@ -15,7 +15,7 @@ from typing import Literal
 
 from storyflow.errors import Problem
 from storyflow.renderer import SegmentSpec
-from storyflow.storyboard.resolved import Mode, ResolvedShot, Transition
+from storyflow.storyboard.resolved import Mode, ResolvedShot, Title, Transition
 from storyflow.timing import Size
 
 
@@ -121,7 +121,9 @@ class PlannedTake:
 class CutEntry:
     """One shot in the cut: frames [start, stop) of a take's generated frames.
 
-    `hold` repeats the first frame that often before it (an image-to-video shot under a dissolve).
+    Under a dissolve or wipe, `into.before` frames before `start` are seen, too, and `out.after`
+    from `stop` on. Where the take has no frame before its first (an image-to-video shot), that one
+    is repeated: `hold` times. `titles` count from `start`.
     """
 
     shot: str
@@ -131,6 +133,7 @@ class CutEntry:
     hold: int = 0
     into: Transition = field(default=Transition())
     out: Transition = field(default=Transition())
+    titles: tuple[Title, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,14 @@ class Plan:
                 unique.setdefault(segment.recipe, segment)
         return tuple(unique.values())
 
+    @cached_property
+    def by_recipe(self) -> dict[str, Segment]:
+        """Every node by its recipe."""
+        return {segment.recipe: segment for segment in self.segments}
+
     def with_history(self, recipes: Collection[str]) -> tuple[Segment, ...]:
         """The segments of these recipes and all that they continue, in the plan's order."""
-        every = {segment.recipe: segment for segment in self.segments}
+        every = self.by_recipe
         found: set[str] = set()
         pending = [recipe for recipe in every if recipe in recipes]
         while pending:
