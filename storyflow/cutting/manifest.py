@@ -7,7 +7,7 @@ equal manifests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -63,13 +63,22 @@ class ManifestSource:
 
 
 @dataclass(frozen=True)
+class ManifestBeat:
+    """A beat as the storyboard tells it; it begins at the take's frame `start`."""
+
+    start: int
+    do: str
+    say: str | None = None
+
+
+@dataclass(frozen=True)
 class ManifestShot:
     """One take of one shot.
 
     `film` is its range of frames in the film and `timecode` the same as text, both None for a take
     that the film doesn't show; `cut` is the range of the take's own frames that is shown. `missing`
     is the cause where a card stands in for the shot. `continues` is what its first segment goes on
-    from, where that is another take's frames.
+    from, where that is another take's frames; `beats` are what the storyboard says.
     """
 
     id: str
@@ -83,6 +92,7 @@ class ManifestShot:
     segments: tuple[ManifestSegment, ...]
     missing: str | None = None
     continues: ManifestSource | None = None
+    beats: tuple[ManifestBeat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +244,15 @@ def _shot(
         ),
         missing=None if whole else causes.get(take.shot.id, "not rendered"),
         continues=_source(plan, take),
+        beats=tuple(_beats(take)),
     )
+
+
+def _beats(take: PlannedTake) -> Iterator[ManifestBeat]:
+    starts = {segment.beat: segment.start for segment in reversed(take.segments)}
+    for index, beat in enumerate(take.shot.beats):
+        if index in starts:
+            yield ManifestBeat(starts[index], beat.do, beat.say)
 
 
 def _source(plan: Plan, take: PlannedTake) -> ManifestSource | None:
