@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from storyflow.billing import bill, duration
 from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import PlanRow, Quote
 from storyflow.planning.finish import Account, Estimate
@@ -96,17 +97,8 @@ def print_account(account: Account, console: Console | None = None) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("", "estimate", "actual", ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    table.add_row("segments", str(made.segments), str(account.rendered), "")
-    rows: list[tuple[str, float | None, float, Callable[[float], str]]] = [
-        ("GPU-hours", made.gpu_hours, account.gpu_seconds / 3600, lambda hours: f"{hours:.4g}"),
-        ("rendered in", made.seconds, account.seconds, duration),
-    ]
-    if account.money is not None:
-        name = f"cost, {made.currency}" if made.currency else "cost"
-        rows.append((name, made.money, account.money, lambda money: f"{money:.4g}"))
-    for name, planned, actual, shown in rows:
-        off = "" if not planned else f"{100 * (actual / planned - 1):+.0f} %"
-        table.add_row(name, "" if planned is None else shown(planned), shown(actual), off)
+    for row in bill(account):
+        table.add_row(row.name, row.estimate, row.actual, row.off)
     console.print(table)
 
 
@@ -133,15 +125,6 @@ def print_replay(replay: Replay, console: Console | None = None) -> None:
     lines += [f"[yellow]notice[/] {escape(note)}" for note in replay.notes]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """`14.2 s`, `3:05`, `1:03:05`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
 def spans(names: Iterable[str]) -> str:

@@ -11,12 +11,13 @@ from films import SMALL, Studio
 from rich.console import Console
 
 import storyflow
+from storyflow.billing import duration
 from storyflow.cluster import Cluster
 from storyflow.errors import BudgetError, InputError
 from storyflow.events import Result, SegmentDone
 from storyflow.planning.finish import Account, Estimate, Finish
 from storyflow.record import read_record
-from storyflow.tables import duration, print_account, print_plan
+from storyflow.tables import print_account, print_plan
 
 ONE = "film: F\nshots:\n- {id: 1A, dur: 8s, do: a}\n- {id: 1B, dur: 2s, do: b}\n"
 
