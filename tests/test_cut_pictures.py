@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from storyflow.cutting.assemble import CutReport, assemble, check_film
 from storyflow.cutting.card import missing_card
-from storyflow.cutting.pictures import Footage, MasterError, Missing, enlarge
+from storyflow.cutting.geometry import geometry
+from storyflow.cutting.pictures import Footage, MasterError, Missing
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.store.clip import ClipWriter, iter_clip
@@ -94,7 +95,7 @@ def test_fifty_encodes_in_one_process_give_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_scaling_repeats_pixels_and_pads_odd_sizes_by_their_edge(scale: int) -> None:
     frame = drawn(1, 1, Size(33, 17))[0]
-    large = enlarge(frame, scale)
+    large = geometry(Size(33, 17), DeliverSection(scale=scale)).apply(frame)
     height, width = 17 * scale, 33 * scale
     assert large.shape == (height + height % 2, width + width % 2, 3)
     assert np.array_equal(large[:height:scale, :width:scale], frame)
@@ -114,7 +115,9 @@ def test_the_delivered_picture_is_the_master_enlarged(tmp_path: Path) -> None:
     frames = np.stack([np.roll(smooth, n, 0) for n in range(6)])
     report = deliver(tmp_path, frames, scale=4)
     shown = np.stack(list(iter_clip(report.path))).astype(int)
-    large = np.stack([enlarge(frame, 4) for frame in frames])
+    large = np.stack(
+        [geometry(Size(48, 32), DeliverSection(scale=4)).apply(frame) for frame in frames]
+    )
     assert np.abs(shown - large).mean() < 3
 
 

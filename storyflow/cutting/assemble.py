@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from storyflow.cutting.aside import written_aside
-from storyflow.cutting.pictures import Entry, Footage, Missing, delivered_size, film_pictures
+from storyflow.cutting.geometry import geometry
+from storyflow.cutting.pictures import Entry, Footage, Missing, film_pictures
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.stopping import Check, go_on
@@ -73,13 +74,13 @@ def assemble(
     if expected == 0:
         raise CutError("there is nothing to cut: no shot has a frame", cure="check the storyboard")
     for entry in entries:
-        if isinstance(entry, Footage) and len(entry.hashes) != entry.frames:
+        if isinstance(entry, Footage) and len(entry.hashes) != entry.last - entry.first:
             raise CutError(
-                f"shot {entry.shot} asks for frames {entry.start} to {entry.stop} of a take of "
+                f"shot {entry.shot} asks for frames {entry.first} to {entry.last} of a take of "
                 f"which only {len(entry.hashes)} of them exist",
                 cure="plan and render the film again",
             )
-    delivered = delivered_size(size, deliver.scale)
+    delivered = geometry(size, deliver).delivered
     with written_aside(path) as target:
         digest = _encode(entries, target, fps, size, deliver, check)
         check_film(target, expected, fps, delivered)
@@ -106,7 +107,8 @@ def _encode(
     """Encode every picture; the digest over their hashes is all that is kept."""
     import av
 
-    delivered = delivered_size(size, deliver.scale)
+    shape = geometry(size, deliver)
+    delivered = shape.delivered
     options = {**mov_options(fps), "movflags": "+faststart"}
     digest = Digest()
     converter = _Bt709()
@@ -126,7 +128,7 @@ def _encode(
             }
             for name, value in _BT709.items():
                 setattr(context, name, value)
-            for picture in film_pictures(entries, size, deliver.scale):
+            for picture in film_pictures(entries, shape):
                 check()
                 frame = converter.frame(picture.pixels)
                 frame.pts = digest.count

@@ -37,11 +37,10 @@ def cut_film(
     """Write `shots/*.mov` and `film.mp4` into `folder`; `film.partial.mp4` where shots are missing.
 
     `artifacts` are by recipe, `missing` gives the cause for every shot that has no whole take.
-    Shots are joined by straight cuts. A whole film replaces a partial one; a partial one leaves
-    the last whole film where it is. A master that turns out to be damaged is made again, once.
-    `check` is called between frames; what it raises ends the cut, and what had a final name before
-    is left as it was. Raises CutError, StoreError, and DamagedError when a stored segment is
-    damaged: render it again.
+    A whole film replaces a partial one; a partial one leaves the last whole film where it is. A
+    master that turns out to be damaged is made again, once. `check` is called between frames; what
+    it raises ends the cut, and what had a final name before is left as it was. Raises CutError,
+    StoreError, and DamagedError when a stored segment is damaged: render it again.
     """
     write_masters(plan, artifacts, store, folder, check)
     entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
@@ -137,12 +136,17 @@ def _entry(
 ) -> Entry:
     take = plan.take(entry.shot, entry.take)
     if _is_whole(take, artifacts):
+        first = entry.start - entry.into.before + entry.hold
         return Footage(
             shot=entry.shot,
             master=master_path(folder, take),
             start=entry.start,
             stop=entry.stop,
-            hashes=_Hashes(take, artifacts, entry.start, entry.stop),
+            hashes=_Hashes(take, artifacts, first, entry.stop + entry.out.after),
+            hold=entry.hold,
+            into=entry.into,
+            out=entry.out,
+            titles=entry.titles,
         )
     if entry.shot not in missing:
         absent = next(s for s in take.segments if s.recipe not in artifacts)
@@ -150,4 +154,5 @@ def _entry(
             f"shot {entry.shot} can't be cut: segment {absent.name} is not in the store",
             cure="render the film first",
         )
-    return Missing(entry.shot, missing[entry.shot], entry.stop - entry.start)
+    length = entry.stop - entry.start
+    return Missing(entry.shot, missing[entry.shot], length, entry.into, entry.out)

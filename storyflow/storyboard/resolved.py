@@ -45,22 +45,54 @@ class Place:
     look: str
 
 
+Way = Literal["left", "right", "up", "down"]
+"""Where a wipe's edge moves."""
+
+TitleStyle = Literal["center", "lower-third", "card"]
+"""Large in the middle, small at the bottom left, or in the middle of a ground of one colour."""
+
+
 @dataclass(frozen=True)
 class Transition:
-    """How a shot begins or ends. `frames` is 0 for a cut."""
+    """How a shot begins or ends. `frames` is 0 for a cut, `color` a fade's, `way` a wipe's.
 
-    kind: Literal["cut", "dissolve", "fade"] = "cut"
+    Dissolves and wipes show two shots at once, centred on the cut: `before` frames before it,
+    `after` frames after it. Fades lie inside their shot.
+    """
+
+    kind: Literal["cut", "dissolve", "wipe", "fade"] = "cut"
     frames: int = 0
     color: str = "black"
+    way: Way | None = None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it shows both shots at once."""
+        return self.kind in ("dissolve", "wipe")
+
+    @property
+    def before(self) -> int:
+        """Frames before the cut in which the next shot is seen already."""
+        return self.frames // 2 if self.mixes else 0
+
+    @property
+    def after(self) -> int:
+        """Frames after the cut in which the shot before it is seen still."""
+        return self.frames - self.before if self.mixes else 0
 
 
 @dataclass(frozen=True)
 class Title:
-    """Text laid over the picture by the cut: `at` and `frames` count within the shot."""
+    """Text laid over the picture by the cut: `at` and `frames` count within the shot.
+
+    `ground` is the colour behind a card: black, white or #rrggbb.
+    """
 
     text: str
     at: int
     frames: int
+    style: TitleStyle = "center"
+    ground: str = "black"
     where: Where = field(default=Where(), compare=False)
 
 
