@@ -96,6 +96,13 @@ class Given:
 class Sink(Protocol):
     """Takes what a renderer makes, as it is made; memory stays flat."""
 
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        """The next frames of the history as this segment's model decodes them, before any new one.
+
+        They are not part of the film: held against the history they tell how much the model alone
+        changes colours. A renderer that does not decode its history gives none.
+        """
+
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         """The next new frames, uint8 [n, height, width, 3], RGB; history frames never come.
 

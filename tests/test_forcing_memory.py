@@ -204,6 +204,9 @@ def test_the_vae_takes_what_was_predicted_however_long_the_film(
 class Nowhere:
     """A sink that keeps nothing."""
 
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        pass
+
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         pass
 

@@ -192,6 +192,9 @@ class Film:
         self.shown: list[int] = []
         self.latent: list[NDArray[np.float32]] = []
 
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        pass
+
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         self.shown += [int(f[0, 0, 0]) * 256 + int(f[0, 0, 1]) for f in chunk]
 

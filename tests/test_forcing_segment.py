@@ -45,6 +45,9 @@ class Kept:
         self.tails: list[NDArray[np.float32]] = []
         self.steps: list[tuple[int, int]] = []
 
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        pass
+
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         self.chunks.append(chunk)
 

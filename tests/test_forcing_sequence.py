@@ -89,6 +89,9 @@ class Kept:
         self.chunks: list[Picture] = []
         self.steps: list[tuple[int, int]] = []
 
+    def regained(self, chunk: Picture) -> None:
+        raise AssertionError("a full-sequence segment has no history")
+
     def frames(self, chunk: Picture) -> None:
         self.chunks.append(chunk)
 

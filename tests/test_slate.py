@@ -21,6 +21,9 @@ class Frames:
     chunks: list[NDArray[np.uint8]] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)
 
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        raise AssertionError("the slate decodes no history")
+
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         self.chunks.append(chunk)
 

@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from storyflow.errors import SegmentError
+from storyflow.farm.comparison import Comparison
 from storyflow.farm.jobs import Progress, SegmentJob
-from storyflow.store.artifacts import FRAMES, LATENTS
+from storyflow.renderer import History
+from storyflow.store.artifacts import FRAMES, LATENTS, Regained
 from storyflow.store.clip import ClipWriter
 from storyflow.store.disk import telling
 from storyflow.store.hashing import frame_hashes, latent_hashes
@@ -44,11 +46,17 @@ class Tail:
 class Recorder:
     """The sink of one segment. Entered and left around `render`; `finish` comes in between.
 
-    `report` is told of every step and every chunk, and ends the rendering by raising.
+    `report` is told of every step and every chunk, and ends the rendering by raising. `history` is
+    what the segment continues.
     """
 
     def __init__(
-        self, job: SegmentJob, folder: Path, encoder: ThreadPoolExecutor, report: Report
+        self,
+        job: SegmentJob,
+        folder: Path,
+        encoder: ThreadPoolExecutor,
+        report: Report,
+        history: History | None = None,
     ) -> None:
         self.frame_hashes: tuple[str, ...] = ()
         self.latent_hashes: tuple[str, ...] = ()
@@ -61,6 +69,7 @@ class Recorder:
         self._last: NDArray[np.uint8] | None = None
         self._kept: NDArray[np.float32] | None = None
         self._closed = False
+        self._comparison = None if history is None else Comparison(history.pixels)
 
     def __enter__(self) -> Recorder:
         return self
@@ -79,6 +88,12 @@ class Recorder:
                 chunk.result()
         if not self._closed:
             self._writer.__exit__(kind, error, trace)
+
+    def regained(self, chunk: NDArray[np.uint8]) -> None:
+        """Implements `Sink`."""
+        self._told(self._progress.done, self._progress.total)
+        if self._comparison is not None:
+            self._comparison.add(chunk)
 
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         """Implements `Sink`."""
@@ -115,6 +130,11 @@ class Recorder:
         if not self.latent_hashes:
             raise SegmentError(f"{job.name}: the renderer gave no latents")
         return {FRAMES: self._clip, LATENTS: self._latents}
+
+    @property
+    def comparison(self) -> Regained | None:
+        """The history as it came back against how it was given, None where it did not."""
+        return None if self._comparison is None else self._comparison.result()
 
     def tail(self) -> Tail | None:
         """The frames that a continuation will ask for, None where none are wanted."""

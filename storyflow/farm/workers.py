@@ -247,7 +247,7 @@ class SegmentWorker:
             self._renderer.cue(job.name, attempt, self._die)
         with ExitStack() as leaving:
             folder = leaving.enter_context(self._store.scratch("job"))
-            with Recorder(job, folder, self._encoder, self._report) as recorder:
+            with Recorder(job, folder, self._encoder, self._report, given.history) as recorder:
                 with pinned_threads(self._config.threads):
                     self._renderer.render(job.spec, prompt, negative, given, recorder)
                 files = recorder.finish()
@@ -264,6 +264,7 @@ class SegmentWorker:
                 seconds=time.perf_counter() - began,
                 worker=self._name,
                 origin=origin_of(job, self._config, self._setup),
+                regained=recorder.comparison,
             )
             self._tail = recorder.tail()
             folders = leaving.pop_all()
@@ -283,6 +284,7 @@ class SegmentWorker:
                     seconds=promised.seconds,
                     worker=promised.worker,
                     origin=promised.origin,
+                    regained=promised.regained,
                 )
 
         self._storing.put(job.key, store)

@@ -73,8 +73,9 @@ def render_segment(
     )
     check_finite(window, config)
     sink.latents(window[0, :, conditions.history :].contiguous().cpu().numpy())
-    for frames in decode_after(model.vae, window, conditions.history):
-        sink.frames(frames)
+    # The history is decoded too: its features lead over into the first frame after it.
+    for latent, frames in enumerate(decoded(model.vae, window)):
+        (sink.frames if latent >= conditions.history else sink.regained)(frames)
 
 
 def padded(transformer: LeanTransformer, embedding: NDArray[np.float32]) -> Tensor:
@@ -182,14 +183,9 @@ def denoise(
     return torch.cat([conditions.first.to(device), *samples], dim=2)
 
 
-def decode_after(vae: StreamingVAE, window: Tensor, history: int) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a window's latents without those of its history, uint8 [n, height, width, 3].
-
-    The history is decoded too: its features lead over into the first frame after it.
-    """
-    for latent, frames in enumerate(vae.decode(window)):
-        if latent >= history:
-            yield to_bytes(frames)
+def decoded(vae: StreamingVAE, window: Tensor) -> Iterator[NDArray[np.uint8]]:
+    """The frames of each of a window's latents in turn, uint8 [n, height, width, 3]."""
+    return map(to_bytes, vae.decode(window))
 
 
 def _solver(

@@ -70,6 +70,20 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Regained:
+    """How a segment's history came back from its model, against how it was given.
+
+    Per channel of CIE Lab (L*, a*, b*), least squares over all pixels of the history give
+    `given = gain * came back + offset`. `psnr` compares both as 8-bit RGB, in dB; None where they
+    are equal.
+    """
+
+    gain: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    psnr: float | None
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A node's stored output.
 
@@ -77,7 +91,8 @@ class Artifact:
     order), so the hash of any stretch of history is known without reading pixels; both are empty
     for a prompt, whose `digest` is the sha256 of its embedding's raw bytes. For segments and media
     `digest` is the hash over all frame hashes. `inputs` is the JSON text that the key was made
-    from, and for media the file's hash and name. `origin` is None for media.
+    from, and for media the file's hash and name. `origin` is None for media. `regained` is
+    None where a segment has no history, or its model doesn't decode it.
     """
 
     key: str
@@ -92,6 +107,7 @@ class Artifact:
     seconds: float = 0.0
     worker: str = ""
     origin: Origin | None = None
+    regained: Regained | None = None
 
     def blob(self, name: str) -> Blob:
         """The file of that name. Raises KeyError."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from storyflow.errors import DamagedError, StoreError
-from storyflow.store.artifacts import Artifact, Blob, Kind, Origin
+from storyflow.store.artifacts import Artifact, Blob, Kind, Origin, Regained
 from storyflow.store.kept import Spool
 from storyflow.store.lease import wait_until_free
 from storyflow.store.local import Folder
@@ -116,6 +116,7 @@ class Store:
         seconds: float = 0.0,
         worker: str = "",
         origin: Origin | None = None,
+        regained: Regained | None = None,
     ) -> Artifact:
         """Store a finished artifact and return what the store now holds for its key.
 
@@ -141,6 +142,7 @@ class Store:
             seconds=seconds,
             worker=worker,
             origin=origin,
+            regained=regained,
         )
         # A second turn is needed only when the winner of a race turns out to be damaged, or when
         # garbage was collected meanwhile, content that nothing named yet among it.

@@ -20,6 +20,9 @@ class _Frames:
     def __init__(self) -> None:
         self.chunks: list[Clip] = []
 
+    def regained(self, chunk: Clip) -> None:
+        pass
+
     def frames(self, chunk: Clip) -> None:
         self.chunks.append(chunk)
 

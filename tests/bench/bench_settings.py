@@ -140,6 +140,9 @@ class Tail:
         self.chunks: list[Clip] = []
         self.made: list[NDArray[np.float32]] = []
 
+    def regained(self, chunk: Clip) -> None:
+        pass
+
     def frames(self, chunk: Clip) -> None:
         self.chunks.append(chunk)
 

@@ -246,6 +246,9 @@ class _Tail:
         self.kept = np.zeros((0, 64, 96, 3), np.uint8)
         self._frames = frames
 
+    def regained(self, chunk: Any) -> None:
+        pass
+
     def frames(self, chunk: Any) -> None:
         self.kept = np.concatenate([self.kept, chunk])[-self._frames :]
 

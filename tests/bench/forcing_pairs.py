@@ -29,7 +29,7 @@ from storyflow.forcing.conditions import Conditions
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.cpu import quicken
 from storyflow.forcing.lattice import TransformerShape, latent_frames
-from storyflow.forcing.segment import decode_after, denoise
+from storyflow.forcing.segment import decoded, denoise
 from storyflow.forcing.transformer import LeanTransformer
 from storyflow.forcing.vae import StreamingVAE
 
@@ -145,7 +145,7 @@ class Pair:
             )
             if vae is None:
                 return latents
-            return np.concatenate(list(decode_after(vae, latents, 0)))
+            return np.concatenate(list(decoded(vae, latents)))
 
 
 def random_transformer(

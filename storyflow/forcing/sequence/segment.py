@@ -16,7 +16,7 @@ from storyflow.forcing.conditions import Conditions
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.lattice import PIXELS_PER_LATENT, latent_frames
 from storyflow.forcing.noise import NoiseSource
-from storyflow.forcing.segment import check_finite, decode_after, denoise, padded
+from storyflow.forcing.segment import check_finite, decoded, denoise, padded
 from storyflow.forcing.sequence.clip import ImageEncoder
 from storyflow.forcing.sequence.pictures import SequenceTransformer, picture_condition
 from storyflow.forcing.transformer import LeanTransformer
@@ -56,7 +56,7 @@ def render_sequence(
         model, config, spec, [padded(model.transformer, text) for text in texts], given, noise, sink
     )
     check_finite(window, config)
-    for frames in decode_after(model.vae, window, history=0):
+    for frames in decoded(model.vae, window):
         sink.frames(frames)
 
 
