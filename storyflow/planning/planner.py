@@ -6,14 +6,16 @@ plan = make_plan(film, lock, profile, "toybox", kind_of(profile))
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from storyflow.cutlist import CutList
 from storyflow.errors import Problem, StoryboardError
 from storyflow.lock import Lock, LockedShot
 from storyflow.lockfile import chosen_take, pin
 from storyflow.pipeline import Profile
 from storyflow.planning.ability import inability, single_window, within_window
+from storyflow.planning.edit import Edit
 from storyflow.planning.footage import Footage
 from storyflow.planning.layout import BeatTooShort, Layout, Needs, Rendered, lay_out
 from storyflow.planning.legality import check_pipeline, count, fault, notice
@@ -31,31 +33,41 @@ from storyflow.timing import nominal
 
 
 def make_plan(
-    film: ResolvedFilm, lock: Lock, profile: Profile, pipeline: str, kind: ModelKind
+    film: ResolvedFilm,
+    lock: Lock,
+    profile: Profile,
+    pipeline: str,
+    kind: ModelKind,
+    cut: CutList | None = None,
 ) -> Plan:
     """The film as a graph of segments, and what the cut takes from them.
 
-    What the lock doesn't pin yet is planned as `lockfile.pin` would pin it. Raises StoryboardError
-    that lists every fault, ProfileError for a frame size off the model's grid.
+    What the lock doesn't pin yet is planned as `lockfile.pin` would pin it. With a cut list the
+    film is what it says, and no more is planned than that needs. Raises StoryboardError that lists
+    every fault, ProfileError for a frame size off the model's grid.
     """
     notices = [*film.notices, *check_pipeline(film, profile), *kind.notices]
-    planner = _Planner(film, pin(lock, film), profile, pipeline, kind)
+    planner = _Planner(film, pin(lock, film), profile, pipeline, kind, cut)
     planner.run()
-    faults = [p for p in planner.problems if p.level == "error"]
-    if faults:
-        raise StoryboardError(faults)
+    _refuse(planner.problems)
+    entries = tuple(planner.cut())
+    _refuse(planner.problems)
+    if planner.edit is not None:
+        notices += planner.edit.notices()
     return Plan(
         title=film.title,
         pipeline=pipeline,
         fps=film.fps,
         size=profile.frame,
-        takes=tuple(take for shot in film.shots for take in planner.takes[shot.id]),
-        cut=tuple(planner.cut()),
+        takes=tuple(take for shot in film.shots for take in planner.takes.get(shot.id, ())),
+        cut=entries,
         keeps_latents=kind.keeps_latents,
         embeds_prompts=kind.embeds_prompts,
         history=profile.forcing.history,
         rate=profile.fps,
         writer=planner.writer,
+        scenes=tuple(scene.heading for scene in film.scenes),
+        about=film.about,
         notices=(*notices, *planner.problems, *planner.unwritten_notice()),
     )
 
@@ -79,15 +91,28 @@ def _unsupported(plan: Plan, entry: CutEntry) -> Iterator[Problem]:
         yield fault(shot, "unsupported-title", what, cure="remove 'title:'", where=where)
 
 
+def _refuse(problems: Sequence[Problem]) -> None:
+    faults = [problem for problem in problems if problem.level == "error"]
+    if faults:
+        raise StoryboardError(faults)
+
+
 class _Planner:
     def __init__(
-        self, film: ResolvedFilm, lock: Lock, profile: Profile, pipeline: str, kind: ModelKind
+        self,
+        film: ResolvedFilm,
+        lock: Lock,
+        profile: Profile,
+        pipeline: str,
+        kind: ModelKind,
+        cut: CutList | None,
     ) -> None:
         self.film = film
         self.profile = profile
         self.pipeline = pipeline
         self.kind = kind
         self.entries = {entry.id: entry for entry in lock.shots}
+        self.edit = None if cut is None else Edit(cut, film, self.entries)
         self.shots = {shot.id: shot for shot in film.shots}
         self.place = {shot.id: index for index, shot in enumerate(film.shots)}
         self.followed = {shot.follows for shot in film.shots if shot.follows is not None}
@@ -109,6 +134,8 @@ class _Planner:
     def run(self) -> None:
         """Plan every shot, sources before those that continue them."""
         for shot in self.film.shots:
+            if self.edit is not None and not self.edit.wants(shot.id):
+                continue
             chain: dict[str, ResolvedShot] = {}
             link: ResolvedShot | None = shot
             while link is not None and link.id not in self.takes and link.id not in chain:
@@ -120,6 +147,9 @@ class _Planner:
 
     def cut(self) -> Iterator[CutEntry]:
         """The shots as the film shows them."""
+        if self.edit is not None:
+            yield from self.edit.entries(self.takes, self.problems)
+            return
         for shot in self.film.shots:
             take = self._chosen(shot)
             assert take is not None
@@ -128,9 +158,10 @@ class _Planner:
                 take=take.take,
                 start=take.head,
                 stop=take.head + take.frames,
-                hold=0 if shot.mode in ("text", "continue") else self._joint(shot)[0],
+                hold=max(0, shot.into.before - take.head),
                 into=shot.into,
                 out=shot.out,
+                titles=shot.titles,
             )
 
     def _shot(self, shot: ResolvedShot) -> None:
@@ -160,6 +191,8 @@ class _Planner:
         conditions = self._conditions(shot, layout)
         if conditions is None:
             return
+        if self.edit is not None:
+            layout = self.edit.shortened(shot.id, layout)
         scripts = tuple(
             Script(
                 prompt,
@@ -167,9 +200,13 @@ class _Planner:
             )
             for beat, prompt in zip(shot.beats, self._prompts(shot, entry), strict=True)
         )
-        plan = ShotPlan(shot, entry, needs, layout, scripts, history, conditions)
+        numbers = self.edit.planned(shot.id) if self.edit is not None else None
+        plan = ShotPlan(shot, entry, needs, layout, scripts, history, conditions, numbers)
         self.histories[shot.id] = history
-        self.takes[shot.id], problems = self.makes.plan(plan)
+        takes, problems = self.makes.plan(plan)
+        if self.edit is not None:
+            takes = [take for take in takes if take.take in self.edit.takes(shot.id)]
+        self.takes[shot.id] = takes
         self.problems += problems
 
     def _prompts(self, shot: ResolvedShot, entry: LockedShot) -> list[str]:
@@ -219,12 +256,19 @@ class _Planner:
             marked_end=shot.id in self.followed,
             border_at_end=shot.mode == "first-last",
         )
+        if self.edit is not None:
+            needs, told = self.edit.widened(shot, needs, rendered=self._is_rendered(shot))
+            self.problems += told
+            before, after = self.edit.beyond(shot.id)
         if not single_window(self.kind.lattice):
             return needs
         needs, problem = within_window(shot, needs, self.kind.lattice, (before, after))
         if problem is not None:
             self.problems.append(problem)
         return None if problem is not None and problem.level == "error" else needs
+
+    def _is_rendered(self, shot: ResolvedShot) -> bool:
+        return _rendered(self.entries[shot.id], self.pipeline) is not None
 
     def _joint(self, shot: ResolvedShot) -> tuple[int, int]:
         """Frames that dissolves take before a shot's cut-in and after its cut-out."""

@@ -35,7 +35,8 @@ class ShotPlan:
     """Everything about a shot that its takes have in common.
 
     `history` is what the first segment continues, `conditions` what it and the segment that ends at
-    the cut-out are given, each by segment number.
+    the cut-out are given, each by segment number. `numbers` are the takes to plan; None is all that
+    storyboard and lock ask for.
     """
 
     shot: ResolvedShot
@@ -45,6 +46,7 @@ class ShotPlan:
     scripts: tuple[Script, ...]
     history: tuple[Span, ...] = ()
     conditions: tuple[tuple[int, Condition], ...] = ()
+    numbers: tuple[int, ...] | None = None
 
 
 class Takes:
@@ -60,7 +62,7 @@ class Takes:
     def plan(self, shot: ShotPlan) -> tuple[list[PlannedTake], list[Problem]]:
         """All takes of a shot in the order of their numbers, and the faults and notices found."""
         locked = {take.take: take for take in shot.entry.takes}
-        numbers = planned_takes(shot.shot, shot.entry)
+        numbers = shot.numbers or planned_takes(shot.shot, shot.entry)
         takes: dict[int, PlannedTake] = {}
         problems: list[Problem] = []
         for number in _sources_first(numbers, locked):
