@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from storyflow.documents import Strict
 from storyflow.prompts.settings import PromptsSection
 from storyflow.settings import find_named, load_settings
-from storyflow.timing import Size, parse_rate, parse_size
+from storyflow.timing import Duration, Size, parse_duration, parse_rate, parse_size
 
 Rate = Annotated[
     Fraction, BeforeValidator(parse_rate), PlainSerializer(str), Field(json_schema_extra={})
@@ -192,6 +192,15 @@ class SlateSection(Strict):
     )
 
 
+Format = Literal["h265", "prores", "dnxhr", "ffv1", "hls"]
+"""What a film can be delivered in besides film.mp4."""
+
+START = "01:00:00:00"
+"""Films begin at hour one, as editors expect: what lies before it has room for leaders."""
+
+PosterTime = Annotated[Duration, BeforeValidator(parse_duration), PlainSerializer(str)]
+
+
 class DeliverSection(Strict):
     """The delivered film. Never in a segment's key."""
 
@@ -216,6 +225,21 @@ class DeliverSection(Strict):
     filter: Literal["lanczos", "nearest"] = Field(
         default="lanczos",
         description="How it is resampled to `size`; nearest enlarges by whole numbers only.",
+    )
+    formats: tuple[Format, ...] = Field(
+        default=(),
+        description="What else to write beside film.mp4 (H.264): h265, prores (422 HQ), dnxhr "
+        "(HQ), ffv1 (lossless), hls (a folder).",
+    )
+    timecode: str = Field(
+        default=START,
+        pattern=r"^[0-2]\d:[0-5]\d:[0-5]\d:\d\d$",
+        description="Timecode of the first frame, HH:MM:SS:FF.",
+    )
+    poster: PosterTime | None = Field(
+        default=None,
+        description="Time in the film of the picture in film.jpg. Without: the middle of the "
+        "first shot.",
     )
 
 

@@ -112,7 +112,7 @@ def test_cutting_again_gives_the_same_bytes_and_leaves_the_masters_alone(film: F
 def test_nothing_is_left_beside_the_film_and_its_masters(film: Film) -> None:
     film.cut()
     names = sorted(str(p.relative_to(film.folder)) for p in film.folder.rglob("*") if p.is_file())
-    assert names == ["film.mp4", "shots/1A.mov", "shots/1B.mov", "shots/2A.mov"]
+    assert names == ["film.jpg", "film.mp4", "shots/1A.mov", "shots/1B.mov", "shots/2A.mov"]
 
 
 def test_every_whole_take_has_a_master_and_the_cut_shows_the_chosen_one(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ except CutError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "film.mp4: a file grew past the allowed size" in done.stdout, done.stderr
     assert (film.folder / "film.mp4").read_bytes() == before
-    assert {p.name for p in film.folder.iterdir()} == {"film.mp4", "shots"}
+    assert {p.name for p in film.folder.iterdir()} == {"film.mp4", "film.jpg", "shots"}
 
 
 @pytest.mark.parametrize("frames", [0, 20, 60], ids=["first master", "last master", "film"])

@@ -14,8 +14,9 @@ import pytest
 from cutting import SIZE, drawn
 from numpy.typing import NDArray
 
-from storyflow.cutting.assemble import CutReport, assemble, check_film
+from storyflow.cutting.assemble import CutReport, assemble
 from storyflow.cutting.card import missing_card
+from storyflow.cutting.check import check_film
 from storyflow.cutting.geometry import geometry
 from storyflow.cutting.pictures import Footage, MasterError, Missing
 from storyflow.errors import CutError

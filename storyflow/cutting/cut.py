@@ -9,6 +9,7 @@ from typing import overload
 
 from storyflow.cutting.aside import remove
 from storyflow.cutting.assemble import CutReport, assemble
+from storyflow.cutting.label import label_of
 from storyflow.cutting.masters import master
 from storyflow.cutting.pictures import Entry, Footage, MasterError, Missing
 from storyflow.errors import CutError
@@ -46,8 +47,16 @@ def cut_film(
     entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
     whole = all(isinstance(entry, Footage) for entry in entries)
     path = folder / (FILM if whole else PARTIAL)
+    label = label_of(plan, deliver)
     join = partial(
-        assemble, entries, path, fps=plan.fps, size=plan.size, deliver=deliver, check=check
+        assemble,
+        entries,
+        path,
+        fps=plan.fps,
+        size=plan.size,
+        deliver=deliver,
+        label=label,
+        check=check,
     )
     try:
         report = join()
@@ -57,6 +66,7 @@ def cut_film(
         report = join()
     if whole:
         remove(folder / PARTIAL)
+        remove((folder / PARTIAL).with_suffix(".jpg"))
     return report
 
 

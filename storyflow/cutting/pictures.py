@@ -230,27 +230,31 @@ def _shown(entry: Entry, geometry: Geometry, start: int, stop: int) -> Iterator[
         return
     cards = Lettering(entry.titles, entry.frames, geometry.delivered)
     first, last = (max(entry.start + place, entry.first) for place in (start, stop - 1))
-    frames = _read(entry, first, last + 1, geometry.size)
+    # Once: they are read from the artifacts.
+    hashes = tuple(entry.hashes)[first - entry.first : last + 1 - entry.first]
+    frames = _read(entry, first, last + 1, hashes, geometry.size)
     read = first - 1
     for place in range(start, stop):
         if (index := max(entry.start + place, entry.first)) != read:
-            picture = _framed(entry, index, next(frames), geometry)
+            picture = _framed(entry, index, next(frames), hashes[index - first], geometry)
             read = index
         yield _lettered(picture, cards.under(place))
 
 
-def _framed(entry: Footage, index: int, frame: NDArray[np.uint8], geometry: Geometry) -> Picture:
+def _framed(
+    entry: Footage, index: int, frame: NDArray[np.uint8], sha256: str, geometry: Geometry
+) -> Picture:
     """Frame `index` of a take, graded, at the delivered size."""
-    sha256 = entry.hashes[index - entry.first]
     if entry.grade is not None:
         frame, sha256 = entry.grade.apply(index, frame), _hash_of(entry.grade.name, sha256)
     return Picture(geometry.apply(frame), sha256)
 
 
-def _read(entry: Footage, start: int, stop: int, size: Size) -> Iterator[NDArray[np.uint8]]:
+def _read(
+    entry: Footage, start: int, stop: int, hashes: Sequence[str], size: Size
+) -> Iterator[NDArray[np.uint8]]:
     """Frames [start, stop) of a take from its master, checked. Raises MasterError."""
     place = f"the master of shot {entry.shot}, {entry.master},"
-    hashes = tuple(entry.hashes)[start - entry.first : stop - entry.first]
     frames = iter_clip(entry.master, start, stop, hashes)
     for index in range(start, stop):
         try:

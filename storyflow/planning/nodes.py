@@ -142,6 +142,7 @@ class Plan:
 
     `fps` is the film's frame rate, `rate` the model's: clips are read at it. `writer` is who has
     yet to write some of its prompts, which are the composer's until then; else it is empty.
+    `scenes` are the scenes' headings, `about` tells viewers what the film is about.
     """
 
     title: str
@@ -156,6 +157,8 @@ class Plan:
     rate: Fraction = Fraction(24)
     writer: str = ""
     notices: tuple[Problem, ...] = field(default=(), compare=False)
+    scenes: tuple[str | None, ...] = ()
+    about: str = ""
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

@@ -68,6 +68,8 @@ def make_plan(
         writer=planner.writer,
         scenes=tuple(scene.heading for scene in film.scenes),
         about=film.about,
+        scenes=tuple(scene.heading for scene in film.scenes),
+        about=film.about,
         notices=(*notices, *planner.problems, *planner.unwritten_notice()),
     )
 

@@ -313,6 +313,8 @@ class Film(Authored):
     """The places by name."""
     note: f.Lines | None = None
     """A note to people; no part of any prompt."""
+    about: f.Lines | None = None
+    """What the film is about, for viewers: the description in the delivered files."""
     shots: tuple[Shot, ...] = ()
     """The film's shots, in the order of the cut, where it has no scenes."""
     scenes: tuple[Scene, ...] = ()

@@ -89,6 +89,7 @@ def examine(
         scenes=scenes,
         shots=tuple(shots),
         notices=tuple(problem for problem in report.problems if problem.level == "notice"),
+        about=film.about or "",
     )
     return (None if report.failed else resolved), report.problems
 

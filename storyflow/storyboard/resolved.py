@@ -166,7 +166,10 @@ class ResolvedScene:
 
 @dataclass(frozen=True)
 class ResolvedFilm:
-    """A film ready for prompts and plan. `notices` are the adjustments made on the way here."""
+    """A film ready for prompts and plan. `notices` are the adjustments made on the way here.
+
+    `about` tells viewers what the film is about.
+    """
 
     title: str
     fps: Fraction
@@ -176,6 +179,7 @@ class ResolvedFilm:
     scenes: tuple[ResolvedScene, ...]
     shots: tuple[ResolvedShot, ...]
     notices: tuple[Problem, ...] = field(default=(), compare=False)
+    about: str = ""
 
     @property
     def frames(self) -> int:

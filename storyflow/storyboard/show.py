@@ -43,6 +43,7 @@ def resolved_yaml(film: ResolvedFilm, root: Path | None = None) -> str:
         "fps": rate_text(film.fps),
         "frame": None if film.size is None else str(film.size),
         "handles": f"{film.handles}f",
+        "about": film.about or None,
         "seed": film.seed,
         "cast": cast or None,
         "places": places or None,
