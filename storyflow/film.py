@@ -11,6 +11,7 @@ from pathlib import Path
 from storyflow.budget import Budget
 from storyflow.claim import claimed
 from storyflow.cluster import Cluster
+from storyflow.cutlist import CutList
 from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
@@ -50,7 +51,7 @@ class Order:
     `shots` limits rendering to these and what they continue; None is every shot, an empty set
     renders nothing and cuts what the store has. `budget` limits what may be used, `one_class` holds
     the run to one numerics class. `allow_outside` lets references lead out of the
-    storyboard's folder. `kind` is the profile's.
+    storyboard's folder. `kind` is the profile's. With a cut list the film follows that.
     """
 
     film: Film
@@ -65,6 +66,7 @@ class Order:
     allow_outside: bool = False
     budget: Budget = Budget()  # noqa: RUF009 - frozen
     one_class: bool = False
+    cut: CutList | None = None
 
     def open_store(self) -> Store:
         """The store that it names. Raises StoreError."""
@@ -88,7 +90,7 @@ class Production:
 def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
     film, settled = look_through(order)
-    plan = make_plan(film, settled.lock, order.profile, order.pipeline, order.kind)
+    plan = make_plan(film, settled.lock, order.profile, order.pipeline, order.kind, order.cut)
     plan = replace(plan, notices=(*plan.notices, *settled.notices))
     return Production(plan, settled.lock, order.kind)
 

@@ -11,9 +11,10 @@ from typing import TypedDict
 from storyflow.beforehand import estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
+from storyflow.cutlist import cut_path, read_cut
 from storyflow.documents import did_you_mean
 from storyflow.errors import InputError, ProfileError, StoreError
-from storyflow.film import Order, Production, prepare, refuse_unsupported
+from storyflow.film import Order, Production, prepare
 from storyflow.kinds import kind_of
 from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, write_lock
@@ -34,7 +35,8 @@ class Options(TypedDict, total=False):
     counts on a busy cluster) override the cluster file. `shots` limits rendering to these and what
     they continue, `allow_outside` lets references lead out of the storyboard's folder.
     `max_gpu_hours`, `max_cost` and `max_gpus` limit what a render may use, `one_class` holds it to
-    one numerics class.
+    one numerics class. Without `edit` the film follows its storyboard also where a cut list lies
+    beside it.
     """
 
     pipeline: str | Path
@@ -51,6 +53,7 @@ class Options(TypedDict, total=False):
     max_cost: float | None
     max_gpus: int | None
     one_class: bool
+    edit: bool
 
 
 def order(
@@ -70,6 +73,7 @@ def order(
     max_cost: float | None = None,
     max_gpus: int | None = None,
     one_class: bool = False,
+    edit: bool = True,
 ) -> Order:
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
     film = read_film(film, allow_outside=allow_outside)
@@ -104,6 +108,7 @@ def order(
         allow_outside=allow_outside,
         budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
         one_class=one_class,
+        cut=read_cut(cut_path(Path(file))) if file and edit else None,
     )
 
 
@@ -111,19 +116,23 @@ def known_shots(what: Order, planned: Plan) -> None:
     """Raise InputError where the order names a shot that the plan has not."""
     ids = [entry.shot for entry in planned.cut]
     for shot in sorted(what.shots or ()):
+        if shot not in ids and what.cut is not None:
+            raise InputError(
+                f"the cut list {what.cut.file} has no shot {shot!r}",
+                cure=f"{did_you_mean(shot, ids)} or use --no-edit, which follows the storyboard",
+            )
         if shot not in ids:
             raise InputError(f"the film has no shot {shot!r}", cure=did_you_mean(shot, ids))
 
 
-def accept(what: Order) -> tuple[Production, tuple[str, ...]]:
-    """Plan an order as a render does, with lines about what it leaves out.
+def accept(what: Order) -> Production:
+    """Plan an order as a render does, with what it would cost.
 
     Raises InputError for what can't be rendered at all, BudgetError for what may not.
     """
     made = prepare(what)
     known_shots(what, made.plan)
-    notices = refuse_unsupported(made)
-    return _estimated(what, made), notices
+    return _estimated(what, made)
 
 
 def _estimated(what: Order, made: Production) -> Production:

@@ -13,6 +13,7 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    FollowEdit,
     MaxCost,
     MaxGpuHours,
     MaxGpus,
@@ -68,6 +69,7 @@ def submit(
     max_cost: MaxCost = None,
     max_gpus: MaxGpus = None,
     one_class: OneClass = False,
+    edit: FollowEdit = True,
 ) -> None:
     """Render a storyboard as a job on a cluster; the same film is one job, however often."""
     from storyflow import jobs
@@ -91,6 +93,7 @@ def submit(
         max_cost=max_cost,
         max_gpus=max_gpus,
         one_class=one_class,
+        edit=edit,
     )
     if job.submitted:
         print(f"submitted {job.id} to {job.address}")

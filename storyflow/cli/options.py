@@ -55,6 +55,13 @@ OneClass = Annotated[
     bool, typer.Option("--one-class", help="Reuse and render in one numerics class only.")
 ]
 
+FollowEdit = Annotated[
+    bool,
+    typer.Option(
+        "--edit/--no-edit", help="Follow the cut list that lies beside the storyboard, or not."
+    ),
+]
+
 
 def shot_ids(shots: str | None) -> list[str] | None:
     """The ids in `--shots 1C,2A`; None is every shot."""

@@ -11,6 +11,7 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    FollowEdit,
     OneClass,
     Out,
     Pipeline,
@@ -38,6 +39,7 @@ def plan(
         bool, typer.Option("--diff", help="Say of each segment which input has changed.")
     ] = False,
     one_class: OneClass = False,
+    edit: FollowEdit = True,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Print what a render would do: shots, segments, prompts, reuse, time and cost."""
@@ -51,6 +53,7 @@ def plan(
         "settings": settings or (),
         "workers": workers,
         "one_class": one_class,
+        "edit": edit,
         "allow_outside": allow_outside,
     }
     if diff:

@@ -12,6 +12,7 @@ from storyflow.cli.options import (
     Address,
     AllowOutside,
     ClusterName,
+    FollowEdit,
     MaxCost,
     MaxGpuHours,
     MaxGpus,
@@ -50,6 +51,7 @@ def render(
     max_cost: MaxCost = None,
     max_gpus: MaxGpus = None,
     one_class: OneClass = False,
+    edit: FollowEdit = True,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Render a storyboard to a film; what is already rendered is not rendered again."""
@@ -70,6 +72,7 @@ def render(
         max_cost=max_cost,
         max_gpus=max_gpus,
         one_class=one_class,
+        edit=edit,
         allow_outside=allow_outside,
     )
     follow(run)

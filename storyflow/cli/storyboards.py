@@ -25,8 +25,9 @@ def check(
     """Check storyboards: every error at once, with its line and its cure."""
     import storyflow
 
-    # `storyboards/*.yaml` names the locks too, which lie beside the storyboards.
-    files = [f for f in files if not f.name.endswith(".lock.yaml")] or files
+    # `storyboards/*.yaml` names what lies beside the storyboards, too.
+    beside = (".lock.yaml", ".cut.yaml")
+    files = [f for f in files if not f.name.endswith(beside)] or files
     options: Options = {"pipeline": pipeline, "allow_outside": allow_outside}
     found = [p for file in files for p in storyflow.check(file, **options)]
     errors = [p for p in found if p.level == "error"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from storyflow import api, ordering
 from storyflow.cluster import load_cluster
+from storyflow.cutlist import cut_path
 from storyflow.errors import FarmError
 from storyflow.events import Result
 from storyflow.film import Order, prepare
@@ -91,6 +92,8 @@ def open_job(path: Path) -> Performance:
     sent = lock_path(package / ticket.storyboard)
     shutil.copyfile(package / ticket.storyboard, film)
     shutil.copyfile(sent, lock_path(film))
+    if (edit := cut_path(package / ticket.storyboard)).is_file():
+        shutil.copyfile(edit, cut_path(film))
     out = folder / "out"
     if (package / FAILED).is_file():
         out.mkdir(exist_ok=True)

@@ -73,9 +73,9 @@ def submit(
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in _WHERE}
     what = _unattended(ordering.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
-    made, _ = ordering.accept(what)
+    made = ordering.accept(what)
     if what.profile.prompts.enhancer != "vllm" and write_needed(what, made.plan, lambda _: None):
-        made, _ = ordering.accept(what)  # the key to a server is here, not on the cluster
+        made = ordering.accept(what)  # the key to a server is here, not on the cluster
     called = film_name(what.film, name)
     plan = plan_id(made.plan, what.profile.deliver, what.shots)
     file = what.film.origin.file
@@ -265,7 +265,7 @@ def _package(
     text = file.read_bytes() if file is not None else dump(what.film).encode()
     cluster = what.cluster.model_copy(update={"address": "auto", "store": handle.store})
     profile = _with_folders(what.profile)
-    return Package(ticket, text, made.lock, profile, cluster, known(handle.folder))
+    return Package(ticket, text, made.lock, profile, cluster, known(handle.folder), what.cut)
 
 
 def _with_folders(profile: Profile) -> Profile:

@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from storyflow.cluster import Cluster
+from storyflow.cutlist import CutList, cut_path, cut_text
 from storyflow.documents import Strict
 from storyflow.errors import InputError
 from storyflow.lock import Lock
@@ -77,6 +78,7 @@ class Package:
     profile: Profile
     cluster: Cluster
     failed: bytes | None = None
+    cut: CutList | None = None
 
 
 def token_key(job: str, nonce: str) -> str:
@@ -90,6 +92,8 @@ def write_package(folder: Path, package: Package) -> str:
     storyboard.parent.mkdir()
     storyboard.write_bytes(package.storyboard)
     write_lock(lock_path(storyboard), package.lock)
+    if package.cut is not None:
+        cut_path(storyboard).write_text(cut_text(package.cut), encoding="utf-8")
     profile.parent.mkdir()
     profile.write_text(_yaml(package.profile), encoding="utf-8")
     (folder / CLUSTER).write_text(_yaml(package.cluster), encoding="utf-8")
