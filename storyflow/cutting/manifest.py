@@ -96,14 +96,28 @@ class ManifestShot:
 
 
 @dataclass(frozen=True)
+class ManifestFile:
+    """Another file that holds the film: its format, and its path beside the film's."""
+
+    format: str
+    file: str
+
+
+@dataclass(frozen=True)
 class ManifestFilm:
-    """The film file: its name, its own sha256, and the digest over its raw frames."""
+    """The film file: its name, its own sha256, and the digest over its raw frames.
+
+    `timecode` is its first frame's, `poster` a picture's path beside it.
+    """
 
     file: str
     sha256: str
     frames_sha256: str
     width: int
     height: int
+    timecode: str = ""
+    poster: str | None = None
+    others: tuple[ManifestFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +222,17 @@ def _manifests() -> TypeAdapter[Manifest]:
 
 
 def _film(film: CutReport) -> ManifestFilm:
+    folder = film.path.parent
+    others = ((other.format, other.path.relative_to(folder)) for other in film.others)
     return ManifestFilm(
         file=film.path.name,
         sha256=film.sha256,
         frames_sha256=film.frames_sha256,
         width=film.size.width,
         height=film.size.height,
+        timecode=film.timecode,
+        poster=None if film.poster is None else film.poster.name,
+        others=tuple(ManifestFile(name, path.as_posix()) for name, path in others),
     )
 
 
