@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         StoreError,
         StoryboardError,
         StoryflowError,
-        UnsupportedError,
     )
     from storyflow.run import Run
     from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
@@ -63,8 +62,7 @@ _HOMES = {
     "replay retry schema show start write_ids write_prompts",
     "storyflow.captioning": "caption_clips enhance_prompts qc_captions",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
-    "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError "
-    "UnsupportedError",
+    "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError",
     "storyflow.run": "Run",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
@@ -92,7 +90,6 @@ __all__ = [
     "StoryboardError",
     "StoryflowError",
     "Title",
-    "UnsupportedError",
     "__version__",
     "branch",
     "caption_clips",

@@ -25,7 +25,7 @@ from storyflow.errors import (
     StoryboardError,
     StoryflowError,
 )
-from storyflow.events import Event, Notice, Result, SegmentDone, Spent
+from storyflow.events import Event, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, render_film
 from storyflow.lockfile import lock_path, read_lock
@@ -126,7 +126,7 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     the limits allow; everything later is in the run's result.
     """
     what = order(film, **options)
-    made, notices = accept(what)
+    made = accept(what)
     tally = _Tally(what, made)
     draining = Draining()
 
@@ -135,8 +135,6 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
             tally.count(event)
             emit(event)
 
-        for line in notices:
-            emit(Notice(line))
         return await render_film(what, made, told, draining)
 
     return Run(work, tally.ending, draining)

@@ -4,8 +4,7 @@
     ├── InputError            exit 1   change the file or the object that was given
     │   ├── StoryboardError            the storyboard (carries every Problem found)
     │   ├── ProfileError               a pipeline or cluster file, or a --set
-    │   ├── ModelError                 the model folder or hub id
-    │   └── UnsupportedError           legal, but not rendered by this version
+    │   └── ModelError                 the model folder or hub id
     ├── SegmentError          exit 3   one segment can't be rendered; the rest of the film can
     ├── BudgetError           exit 4   a limit the user set was reached
     ├── InfrastructureError   exit 5   disk, store, Ray: repair it and run the same command again
@@ -102,10 +101,6 @@ class ProfileError(_Problems):
 
 class ModelError(InputError):
     """The model can't be loaded: wrong kind of folder, missing or unsafe files, unknown id."""
-
-
-class UnsupportedError(InputError):
-    """The storyboard is right, but this version can't render what it asks for."""
 
 
 class SegmentError(StoryflowError):

@@ -16,7 +16,6 @@ from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
 from storyflow.draining import Draining
-from storyflow.errors import UnsupportedError
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
@@ -30,7 +29,7 @@ from storyflow.pipeline import Profile
 from storyflow.planning.estimate import predict
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
-from storyflow.planning.planner import make_plan, unsupported
+from storyflow.planning.planner import make_plan
 from storyflow.poison import FAILED, Poison
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
@@ -157,21 +156,6 @@ def wanted(plan: Plan, order: Order) -> frozenset[str] | None:
         return None
     takes = (take for take in plan.takes if take.shot.id in order.shots)
     return frozenset(segment.recipe for take in takes for segment in take.segments)
-
-
-def refuse_unsupported(made: Production) -> tuple[str, ...]:
-    """Lines about what this version plans but does not render.
-
-    A slate stands for any picture, so there they are notices. Raises UnsupportedError elsewhere.
-    """
-    found = unsupported(made.plan)
-    if not found:
-        return ()
-    if made.kind.draws_labels:
-        shots = ", ".join(dict.fromkeys(p.shot or "" for p in found))
-        return (f"slate shows transitions as cuts and leaves titles out: {shots}",)
-    lines = "\n".join(map(str, found))
-    raise UnsupportedError(lines, cure="an animatic can be made now with the pipeline slate")
 
 
 def _announce(

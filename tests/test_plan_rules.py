@@ -20,7 +20,7 @@ from storyflow.lock import Lock
 from storyflow.lockfile import choose_take, pin, pin_windows
 from storyflow.pipeline import load_profile
 from storyflow.planning.nodes import Plan
-from storyflow.planning.planner import make_plan, unsupported
+from storyflow.planning.planner import make_plan
 from storyflow.settings import names
 from storyflow.timing import Size
 
@@ -353,27 +353,6 @@ def test_the_pipelines_frame_size_wins_with_a_notice() -> None:
 def test_a_frame_size_off_the_models_grid_is_refused() -> None:
     with pytest.raises(ProfileError, match=r"multiples of 16.*'100x64'.*use 96x64"):
         planned(story("{id: A, dur: 2s, do: a}"), profile=profile(frame=Size(100, 64)))
-
-
-def test_what_is_not_rendered_yet_is_listed(folder: Path) -> None:
-    plan = planned(
-        story(
-            "{id: A, dur: 4s, do: a, title: THE KEEPER}",
-            "{id: B, dur: 4s, in: dissolve 1s, do: b}",
-            "{id: C, dur: 4s, from: door.png, do: c}",
-            "{id: D, dur: 4s, from: door.png, to: open.png, do: d}",
-            "{id: E, dur: 4s, from: clip.mp4, do: e}",
-            "{id: F, dur: 4s, from: A, do: f, out: fade black 1s}",
-        ),
-        root=folder,
-    )
-    told = [(problem.shot, problem.code) for problem in unsupported(plan)]
-    assert told == [
-        ("A", "unsupported-title"),
-        ("B", "unsupported-transition"),
-        ("F", "unsupported-transition"),
-    ]
-    assert not unsupported(planned(story("{id: A, dur: 4s, do: a}")))
 
 
 def test_guidance_off_leaves_the_negative_prompt_out() -> None:

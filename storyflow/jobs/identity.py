@@ -16,7 +16,6 @@ from storyflow.pipeline import DeliverSection
 from storyflow.planning.keys import canonical
 from storyflow.planning.nodes import CutEntry, Plan
 from storyflow.storyboard.model import Film
-from storyflow.storyboard.resolved import Title
 
 NAME_LENGTH = 40
 """Longest name of a film in a job's id."""
@@ -61,7 +60,7 @@ def plan_id(plan: Plan, deliver: DeliverSection, shots: Iterable[str] | None) ->
         [take.shot.id, take.take, [segment.key or segment.recipe for segment in take.segments]]
         for take in plan.takes
     ]
-    cut = [[_cut().dump_python(entry, mode="json"), _titles(plan, entry)] for entry in plan.cut]
+    cut = [[_cut().dump_python(entry, exclude=_TITLES), _titles(entry)] for entry in plan.cut]
     body = {
         "title": plan.title,
         "pipeline": plan.pipeline,
@@ -82,9 +81,12 @@ def job_id(film: str, plan: str, attempt: int) -> str:
     return f"{film}-{plan}-{attempt}"
 
 
-def _titles(plan: Plan, entry: CutEntry) -> list[list[object]]:
-    titles: tuple[Title, ...] = plan.take(entry.shot, entry.take).shot.titles
-    return [[title.text, title.at, title.frames] for title in titles]
+_TITLES = {"titles"}
+
+
+def _titles(entry: CutEntry) -> list[list[object]]:
+    """What is seen of titles, without where they are written."""
+    return [[t.text, t.at, t.frames, t.style, t.ground] for t in entry.titles]
 
 
 @cache

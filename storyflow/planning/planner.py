@@ -22,6 +22,7 @@ from storyflow.planning.legality import check_pipeline, count, fault, notice
 from storyflow.planning.nodes import Condition, CutEntry, Plan, PlannedTake, Span
 from storyflow.planning.sources import Sources
 from storyflow.planning.takes import Script, ShotPlan, Takes
+from storyflow.planning.titles import check_titles
 from storyflow.planning.windows import Windows
 from storyflow.prompts.describe import prompt_for
 from storyflow.prompts.negative import negative
@@ -49,6 +50,7 @@ def make_plan(
     notices = [*film.notices, *check_pipeline(film, profile), *kind.notices]
     planner = _Planner(film, pin(lock, film), profile, pipeline, kind, cut)
     planner.run()
+    planner.problems += check_titles(film, profile)
     _refuse(planner.problems)
     entries = tuple(planner.cut())
     _refuse(planner.problems)
@@ -68,29 +70,8 @@ def make_plan(
         writer=planner.writer,
         scenes=tuple(scene.heading for scene in film.scenes),
         about=film.about,
-        scenes=tuple(scene.heading for scene in film.scenes),
-        about=film.about,
         notices=(*notices, *planner.problems, *planner.unwritten_notice()),
     )
-
-
-def unsupported(plan: Plan) -> tuple[Problem, ...]:
-    """What the plan asks for that this version plans but does not render, shot by shot."""
-    return tuple(problem for entry in plan.cut for problem in _unsupported(plan, entry))
-
-
-def _unsupported(plan: Plan, entry: CutEntry) -> Iterator[Problem]:
-    shot = plan.take(entry.shot, entry.take).shot
-    for name, transition in (("in", shot.into), ("out", shot.out)):
-        # A dissolve stands on both sides of its cut; it is told once.
-        if transition.kind == "fade" or (transition.kind, name) == ("dissolve", "in"):
-            what = f"a {transition.kind} {name} can't be rendered yet"
-            cure = "remove it: shots are joined by cuts"
-            yield fault(shot, "unsupported-transition", what, cure=cure)
-    if shot.titles:
-        where = shot.titles[0].where
-        what = "titles can't be rendered yet"
-        yield fault(shot, "unsupported-title", what, cure="remove 'title:'", where=where)
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
@@ -116,7 +97,6 @@ class _Planner:
         self.entries = {entry.id: entry for entry in lock.shots}
         self.edit = None if cut is None else Edit(cut, film, self.entries)
         self.shots = {shot.id: shot for shot in film.shots}
-        self.place = {shot.id: index for index, shot in enumerate(film.shots)}
         self.followed = {shot.follows for shot in film.shots if shot.follows is not None}
         self.windows = Windows(
             lattice=kind.lattice,
@@ -247,7 +227,7 @@ class _Planner:
 
     def _needs(self, shot: ResolvedShot) -> Needs | None:
         """What a shot asks of its frames; None, and a problem told, if no window holds it."""
-        before, after = self._joint(shot)
+        before, after = shot.into.before, shot.out.after
         free = shot.mode == "text"
         needs = Needs(
             beats=tuple(beat.frames for beat in shot.beats),
@@ -271,20 +251,6 @@ class _Planner:
 
     def _is_rendered(self, shot: ResolvedShot) -> bool:
         return _rendered(self.entries[shot.id], self.pipeline) is not None
-
-    def _joint(self, shot: ResolvedShot) -> tuple[int, int]:
-        """Frames that dissolves take before a shot's cut-in and after its cut-out."""
-        place = self.place[shot.id]
-        before, after = self._dissolve(place), self._dissolve(place + 1)
-        return before // 2, after - after // 2
-
-    def _dissolve(self, place: int) -> int:
-        """Length of the dissolve between the shot at `place` and the one before it."""
-        shots = self.film.shots
-        if not 0 < place < len(shots):
-            return 0
-        joints = (shots[place].into, shots[place - 1].out)
-        return max((joint.frames for joint in joints if joint.kind == "dissolve"), default=0)
 
     def _chosen(self, shot: ResolvedShot) -> PlannedTake | None:
         number = chosen_take(shot, self.entries[shot.id])

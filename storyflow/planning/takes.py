@@ -194,7 +194,7 @@ class Takes:
         problems = []
         if stale:
             problems.append(notice(shot.shot, "held", text))
-        missing = planned.head + planned.frames - start
+        missing = planned.head + planned.frames + shot.shot.out.after - start
         if missing > 0:
             what = f"the held take is {count(missing, 'frame')} too short"
             cure = f"shorten the shot, or release it: storyflow hold {shot.shot.id} --release"

@@ -13,8 +13,10 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from storyflow.documents import did_you_mean
 from storyflow.storyboard import grammar
-from storyflow.storyboard.cues import Cue, parse_cue
+from storyflow.storyboard.cues import Cue, is_color, parse_cue
+from storyflow.storyboard.resolved import TitleStyle as TitleStyleName
 from storyflow.timing import Duration, Size, parse_duration, parse_rate, parse_size
 
 LONGEST_TEXT = 5000
@@ -176,6 +178,29 @@ def _fit(value: object) -> str:
     return text
 
 
+_STYLES: dict[str, TitleStyleName] = {
+    "center": "center",
+    "centre": "center",
+    "lower-third": "lower-third",
+    "card": "card",
+}
+
+
+def _title_style(value: object) -> TitleStyleName:
+    text = "-".join(re.split(r"[\s_-]+", text_of(value).lower()))
+    if text not in _STYLES:
+        cure = did_you_mean(text, _STYLES, otherwise="use one of")
+        raise wrong("unknown-title-style", "titles are not shown like this", cure)
+    return _STYLES[text]
+
+
+def _color(value: object) -> str:
+    text = text_of(value).lower()
+    if not is_color(text):
+        raise wrong("unknown-color", "unknown colour", 'use black, white or "#204060"')
+    return text
+
+
 def _version(value: object) -> int:
     if isinstance(value, bool) or str(value).strip() != "1":
         cure = "update storyflow, or write 'storyflow: 1'"
@@ -234,8 +259,10 @@ Transition = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "examples": ["cut", "dissolve 1s", "fade black 1s", "fade white 2s"],
-            "pattern": r"^\s*([cC][uU][tT]|[dD][iI][sS][sS][oO][lL][vV][eE]|[fF][aA][dD][eE])\b",
+            "examples": ["cut", "dissolve 1s", "wipe left 1s", "fade black 1s", "fade white 2s"],
+            "pattern": r"^\s*([cC][uU][tT]|[dD][iI][sS][sS][oO][lL][vV][eE]|[fF][aA][dD][eE]"
+            r"|[wW][iI][pP][eE]\s+([lL][eE][fF][tT]|[rR][iI][gG][hH][tT]|[uU][pP]"
+            r"|[dD][oO][wW][nN]))\b",
         }
     ),
 ]
@@ -253,6 +280,33 @@ Feeling = Annotated[
     WithJsonSchema({"anyOf": [{"enum": list(grammar.FEELINGS)}, _TEXT]}),
 ]
 Fit = Annotated[str, PlainValidator(_fit), WithJsonSchema({"enum": ["crop", "pad"]})]
+TitleStyle = Annotated[
+    TitleStyleName,
+    PlainValidator(_title_style),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["center", "lower third", "card"]},
+                {
+                    "type": "string",
+                    "pattern": r"^\s*([cC][eE][nN][tT]([eE][rR]|[rR][eE])|[cC][aA][rR][dD]"
+                    r"|[lL][oO][wW][eE][rR][\s_-]+[tT][hH][iI][rR][dD])\s*$",
+                },
+            ]
+        }
+    ),
+]
+Color = Annotated[
+    str,
+    PlainValidator(_color),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "examples": ["black", "white", "#204060"],
+            "pattern": r"^\s*([bB][lL][aA][cC][kK]|[wW][hH][iI][tT][eE]|#[0-9a-fA-F]{6})\s*$",
+        }
+    ),
+]
 Takes = Annotated[
     int,
     PlainValidator(_whole(1, 99)),

@@ -1,4 +1,4 @@
-"""The joints between shots: cuts, dissolves and fades, and what contradicts what."""
+"""The joints between shots: cuts, dissolves, wipes and fades, and what contradicts what."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ends_of(
             return None
         frames = 0 if cue.dur is None else to_frames(cue.dur, rate, at, key, report, least=1)
         color = cue.color if cue.kind == "fade" else "black"
-        return Side(Transition(cue.kind, frames, color), str(cue), at, key)
+        return Side(Transition(cue.kind, frames, color, cue.way), str(cue), at, key)
 
     return Ends(
         side(shot.in_, scene.in_ if first else None, "in"),
@@ -65,13 +65,13 @@ def join(
     ends: Sequence[Ends], frames: Sequence[int], continues: Sequence[bool], spots: Sequence[Spot],
     rate: Fraction, report: Report,
 ) -> list[tuple[Transition, Transition]]:  # fmt: skip
-    """`(into, out)` of every shot. A dissolve stands on both sides of its cut."""
+    """`(into, out)` of every shot. A dissolve or wipe stands on both sides of its cut."""
     into, out = [end.into for end in ends], [end.out for end in ends]
-    if into and into[0] is not None and _kind(into[0]) == "dissolve":
-        what = "no shot stands before to dissolve from"
+    if into and into[0] is not None and into[0].transition.mixes:
+        what = f"no shot stands before to {_kind(into[0])} from"
         report.error(into[0].spot, "in", "dissolve-at-edge", what, cure="use 'in: fade 1s'")
-    if out and out[-1] is not None and _kind(out[-1]) == "dissolve":
-        what = "no shot follows to dissolve into"
+    if out and out[-1] is not None and out[-1].transition.mixes:
+        what = f"no shot follows to {_kind(out[-1])} into"
         report.error(out[-1].spot, "out", "dissolve-at-edge", what, cure="use 'out: fade 1s'")
     for number in range(1, len(ends)):
         before, after = out[number - 1], into[number]
@@ -79,14 +79,14 @@ def join(
             what = f"this shot's 'in: {after.text}' contradicts 'out: {before.text}' before it"
             report.error(after.spot, "in", "contradicting-joint", what, cure="remove one of them")
             continue
-        dissolve = next((s for s in (after, before) if s and _kind(s) == "dissolve"), None)
-        if dissolve is None:
+        mix = next((side for side in (after, before) if side and side.transition.mixes), None)
+        if mix is None:
             continue
-        out[number - 1] = into[number] = dissolve
+        out[number - 1] = into[number] = mix
         if continues[number]:
-            what = f"shot {spots[number].shot} continues another: nothing can dissolve into it"
+            what = f"shot {spots[number].shot} continues another: nothing can {_kind(mix)} into it"
             cure = "use a cut, or remove its 'from'"
-            report.error(dissolve.spot, dissolve.at, "dissolve-into-continuation", what, cure=cure)
+            report.error(mix.spot, mix.at, "dissolve-into-continuation", what, cure=cure)
     for number, length in enumerate(frames):
         _refuse_long(into[number], out[number], length, spots[number], rate, report)
     return [(_transition(a), _transition(b)) for a, b in zip(into, out, strict=True)]
@@ -101,14 +101,16 @@ def _kind(side: Side) -> str:
 
 
 def _contradict(out: Side, into: Side) -> bool:
-    """A dissolve must be the same on both sides; fades and cuts stand beside each other."""
-    return "dissolve" in (_kind(out), _kind(into)) and out.transition != into.transition
+    """What mixes must be the same on both sides; fades and cuts stand beside each other."""
+    mixes = out.transition.mixes or into.transition.mixes
+    return mixes and out.transition != into.transition
 
 
 def _refuse_long(
     into: Side | None, out: Side | None, frames: int, spot: Spot, rate: Fraction, report: Report
 ) -> None:
-    """A joint must fit into the shot: all of a fade, and all of a dissolve, though half shows."""
+    """A joint must fit into the shot: all of a fade, and all of what mixes, though half shows; and
+    the second must not begin before the first has ended."""
     length, cure = as_time(frames, rate), "make it shorter, or the shot longer"
     sides = [side for side in (into, out) if side is not None]
     for side in sides:
@@ -118,13 +120,16 @@ def _refuse_long(
             what += f"{spot.shot}, which lasts {length}"
             report.error(side.spot, side.at, "long-joint", what, cure=cure)
             return
-    needed = sum(_inside(side.transition) for side in sides)
+    needed = (0 if into is None else _taken(into.transition, begins=True)) + (
+        0 if out is None else _taken(out.transition, begins=False)
+    )
     if needed > frames:
         what = f"its 'in' and 'out' take {as_time(needed, rate)}, the shot lasts {length}"
         report.error(sides[0].spot, sides[0].at, "long-joint", what, cure=cure)
 
 
-def _inside(transition: Transition) -> int:
-    """Frames of a joint that lie inside the shot's own time; a dissolve is centred on the cut."""
-    frames = transition.frames
-    return -(-frames // 2) if transition.kind == "dissolve" else frames
+def _taken(joint: Transition, *, begins: bool) -> int:
+    """Frames of the shot's own time in which a joint is seen, at its beginning or its end."""
+    if not joint.mixes:
+        return joint.frames
+    return joint.after if begins else joint.before

@@ -180,7 +180,12 @@ class Title(Authored):
 
     bare: ClassVar[str | None] = "text"
     text: f.Lines
-    """The words."""
+    """The words; a line break stays one."""
+    as_: Annotated[f.TitleStyle | None, Field(alias="as")] = None
+    """center: large, in the middle; lower third: at the bottom left, on a plate, the first line
+    larger; card: in the middle of a ground that hides the picture. Without: center."""
+    ground: f.Color | None = None
+    """What is behind a card: black, white or "#204060". Without: black."""
     at: f.Time | None = None
     """When it appears, counted from the shot's beginning. Without: at once."""
     dur: f.Length | None = None
@@ -232,9 +237,9 @@ class Shot(Looks):
     fit: f.Fit | None = None
     """How pictures of another shape fill the frame: crop or pad."""
     in_: Annotated[f.Transition | None, Field(alias="in")] = None
-    """How it begins: cut, dissolve 1s, fade black 1s."""
+    """How it begins: cut, dissolve 1s, wipe left 1s, fade black 1s."""
     out: f.Transition | None = None
-    """How it ends: cut, dissolve 1s, fade black 1s."""
+    """How it ends: cut, dissolve 1s, wipe left 1s, fade black 1s."""
     title: Annotated[
         tuple[Title, ...], BeforeValidator(_as_list, json_schema_input_type=Title | list[Title])
     ] = ()

@@ -301,8 +301,9 @@ def _default(shot: Shot, defaults: Sequence[Authored | None], name: str) -> Any:
 def _titles(
     shot: Shot, frames: int, rate: Fraction, spot: Spot, report: Report
 ) -> tuple[Title, ...]:
-    titles = []
+    titles: list[Title] = []
     for number, title in enumerate(shot.title):
+        key = f"title.{number}" if len(shot.title) > 1 else "title"
         at = 0 if title.at is None else to_frames(title.at, rate, spot, "title.at", report)
         dur = max(frames - at, 1)
         if title.dur is not None:
@@ -313,10 +314,28 @@ def _titles(
                 f"{as_time(frames, rate)}"
             )
             cure = "show it earlier or shorter"
-            key = f"title.{number}" if len(shot.title) > 1 else "title"
             report.error(spot, key, "title-outside-shot", what, value=title.text, cure=cure)
-        titles.append(Title(title.text, at, dur, where=spot.where("title", number)))
+        style = title.as_ or "center"
+        if title.ground is not None and style != "card":
+            what = "only a card has a ground"
+            report.error(spot, key, "ground-without-card", what, cure="add 'as: card'")
+        ground = title.ground or "black"
+        place = spot.where("title", number)
+        made = Title(title.text, at, dur, style, ground, where=place)
+        if other := next((t for t in titles if _collide(t, made)), None):
+            what = f"the title stands where {other.text!r} stands until "
+            what += as_time(other.at + other.frames, rate)
+            cure = "show one after the other, or one of them as a lower third"
+            report.error(spot, key, "titles-collide", what, value=title.text, cure=cure)
+        titles.append(made)
     return tuple(titles)
+
+
+def _collide(one: Title, other: Title) -> bool:
+    """Whether two titles of a shot are seen at once in one place: cards have theirs in the middle,
+    too."""
+    apart = one.at + one.frames <= other.at or other.at + other.frames <= one.at
+    return not apart and (one.style == "lower-third") == (other.style == "lower-third")
 
 
 def _check_length(film: Film, frames: int, rate: Fraction, top: Spot, report: Report) -> None:

@@ -96,8 +96,10 @@ def _shot(shot: ResolvedShot, film: ResolvedFilm, base: Path) -> dict[str, objec
                 "title": [
                     {
                         "text": title.text,
+                        "as": title.style,
                         "at": as_time(title.at, film.fps),
                         "dur": as_time(title.frames, film.fps),
+                        **({"ground": title.ground} if title.style == "card" else {}),
                     }
                     for title in shot.titles
                 ]
@@ -132,7 +134,7 @@ def _cue(transition: Transition) -> str | None:
     if transition.kind == "cut":
         return None
     dur = Duration(frames=transition.frames)
-    return str(Cue(transition.kind, dur, transition.color))
+    return str(Cue(transition.kind, dur, transition.color, transition.way))
 
 
 def _said(**values: object) -> dict[str, object]:
