@@ -43,7 +43,7 @@ class VideoFile:
         self._size, self._fps = size, fps
         self._converter = _Bt709(coding.pixels)
         with self._telling():
-            self._container = _opened(target, coding, fps, label)
+            self._container = opened(target, coding, fps, label)
             self._begin()
 
     def write(self, pixels: NDArray[np.uint8]) -> None:
@@ -113,7 +113,8 @@ class VideoFile:
                 self._container.close()
 
 
-def _opened(target: Path, coding: Coding, fps: Fraction, label: Label) -> OutputContainer:
+def opened(target: Path, coding: Coding, fps: Fraction, label: Label) -> OutputContainer:
+    """A container to write to, on exact ticks and with its label. Raises OSError."""
     import av
 
     options: dict[str, str] = {}
