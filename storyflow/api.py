@@ -29,6 +29,7 @@ from storyflow.events import Event, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, render_film
 from storyflow.lockfile import lock_path, read_lock
+from storyflow.manyvalues import many_values
 from storyflow.ordering import (
     Options,
     Storyboard,
@@ -81,6 +82,7 @@ def plan(film: Storyboard, **options: Unpack[Options]) -> Plan:
     return prepare(order(film, **options)).plan
 
 
+@many_values()
 def quote(film: Storyboard, **options: Unpack[Options]) -> Quote:
     """What a render would do: a row per take, reuse, totals, time and money.
 

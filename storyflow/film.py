@@ -89,7 +89,15 @@ class Production:
 def prepare(order: Order) -> Production:
     """Plan an order. Raises InputError: a storyboard, lock or profile that can't be rendered."""
     film, settled = look_through(order)
-    plan = make_plan(film, settled.lock, order.profile, order.pipeline, order.kind, order.cut)
+    plan = make_plan(
+        film,
+        settled.lock,
+        order.profile,
+        order.pipeline,
+        order.kind,
+        cut=order.cut,
+        words=settled.standing,
+    )
     plan = replace(plan, notices=(*plan.notices, *settled.notices))
     return Production(plan, settled.lock, order.kind)
 

@@ -112,8 +112,8 @@ def pin(lock: Lock, film: ResolvedFilm) -> Lock:
 def planned_takes(shot: ResolvedShot, entry: LockedShot) -> tuple[int, ...]:
     """The takes of a shot that are rendered: `takes:` many, branches, and the one the cut uses."""
     numbers = {*range(1, shot.takes + 1), chosen_take(shot, entry)}
-    numbers |= {take.take for take in entry.takes if take.branch is not None}
     parents = {take.take: take.branch.take for take in entry.takes if take.branch is not None}
+    numbers |= parents.keys()
     return tuple(sorted(numbers | {parents[n] for n in numbers if n in parents}))
 
 
@@ -222,12 +222,15 @@ def _pinned_shot(
         entry = LockedShot(shot.id, shot.fingerprint, ())
     takes = {take.take: take for take in entry.takes}
     for number in planned_takes(shot, entry):
-        takes.setdefault(number, LockedTake(number, shot_seed(seed, shot.id, number)))
+        if number not in takes:
+            takes[number] = LockedTake(number, shot_seed(seed, shot.id, number))
     if shot.seed is not None:
         takes = {n: replace(take, seed=shot.seed) for n, take in takes.items()}
     elif old_seed is not None and old_seed != seed:
         takes = {n: replace(take, seed=shot_seed(seed, shot.id, n)) for n, take in takes.items()}
     ordered = tuple(takes[number] for number in sorted(takes))
+    if (entry.id, entry.fingerprint, entry.takes) == (shot.id, shot.fingerprint, ordered):
+        return entry
     return replace(entry, id=shot.id, fingerprint=shot.fingerprint, takes=ordered)
 
 

@@ -11,9 +11,8 @@ from storyflow.errors import InputError, Problem
 from storyflow.events import Event, Notice
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_prompts, read_lock, write_lock
-from storyflow.prompts.seen import seen_files
-from storyflow.prompts.settle import Settled, forget, keep, settle
-from storyflow.prompts.standing import Standing, standings
+from storyflow.prompts.settle import Settled, forget, keep, settle, standing_of
+from storyflow.prompts.standing import Standing
 from storyflow.stopping import Check, go_on, stoppable
 from storyflow.storyboard.resolve import resolve
 from storyflow.storyboard.resolved import ResolvedFilm
@@ -128,12 +127,7 @@ def write_film(
     settings = order.profile.prompts
     film, lock = _film(order)
     _known(film, order.shots)
-    old = {entry.id: entry.prompts_for(settings.profile) for entry in lock.shots}
-    before = [
-        row
-        for shot in film.shots
-        for row in standings(shot, old.get(shot.id, ()), seen_files(shot, settings))
-    ]
+    before = list(standing_of(film, lock, settings))
     lock = forget(film, keep(film, lock, settings, kept), settings, rewritten)
     if order.kind.tokens is not None:
         order.kind.tokens.fetch()

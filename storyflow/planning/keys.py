@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from storyflow.planning.nodes import Condition, SegmentInputs, Span
@@ -64,8 +64,8 @@ _ENCODER = json.JSONEncoder(
 
 def segment_recipe(inputs: SegmentInputs, history: Sequence[Span]) -> str:
     """The name of a segment in a plan: 64 hex digits."""
-    spans = ",".join(f"[{canonical(s.segment)},{s.start},{s.stop}]" for s in history)
-    texts = canonical(inputs.prompt), canonical(inputs.negative)
+    spans = ",".join([f"[{_quoted(s.segment)},{s.start},{s.stop}]" for s in history])
+    texts = _quoted(inputs.prompt), _quoted(inputs.negative)
     return hashed(_segment("segment recipe", inputs, *texts, f"[{spans}]"))
 
 
@@ -149,6 +149,10 @@ def canonical(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+_quoted: Callable[[str], str] = json.encoder.encode_basestring
+"""`canonical` of a text."""
+
+
 def _segment(what: str, inputs: SegmentInputs, prompt: str, negative: str, history: str) -> str:
     """The canonical JSON of a segment; `prompt`, `negative` and `history` are JSON already.
 
@@ -156,11 +160,13 @@ def _segment(what: str, inputs: SegmentInputs, prompt: str, negative: str, histo
     encoding each from a dict was the greatest single cost of planning.
     """
     spec = inputs.spec
-    conditions = canonical([[c.role, c.digest, c.fit] for c in inputs.conditions])
+    conditions, given = "[]", inputs.conditions
+    if given:
+        conditions = canonical([[c.role, c.digest, c.fit] for c in given])
     return (
         f'{{"conditions":{conditions},"fields":{_FIELDS.text(inputs.pixel_fields)},'
-        f'"height":{spec.height},"history":{history},"label":{canonical(spec.label)},'
-        f'"model":{canonical(inputs.model)},"negative":{negative},"overlap":{spec.overlap},'
+        f'"height":{spec.height},"history":{history},"label":{_quoted(spec.label)},'
+        f'"model":{_quoted(inputs.model)},"negative":{negative},"overlap":{spec.overlap},'
         f'"pixels":{PIXEL_VERSION},"prompt":{prompt},"seed":{spec.seed},"what":"{what}",'
         f'"width":{spec.width},"window":{spec.window}}}'
     )

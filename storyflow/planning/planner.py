@@ -6,7 +6,7 @@ plan = make_plan(film, lock, profile, "toybox", kind_of(profile))
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from storyflow.cutlist import CutList
@@ -26,8 +26,8 @@ from storyflow.planning.titles import check_titles
 from storyflow.planning.windows import Windows
 from storyflow.prompts.describe import prompt_for
 from storyflow.prompts.negative import negative
-from storyflow.prompts.seen import seen_files
-from storyflow.prompts.standing import standings
+from storyflow.prompts.settle import standing_of
+from storyflow.prompts.standing import Standing
 from storyflow.renderer import ModelKind
 from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
 from storyflow.timing import nominal
@@ -40,15 +40,17 @@ def make_plan(
     pipeline: str,
     kind: ModelKind,
     cut: CutList | None = None,
+    words: Iterable[Standing] | None = None,
 ) -> Plan:
     """The film as a graph of segments, and what the cut takes from them.
 
     What the lock doesn't pin yet is planned as `lockfile.pin` would pin it. With a cut list the
-    film is what it says, and no more is planned than that needs. Raises StoryboardError that lists
-    every fault, ProfileError for a frame size off the model's grid.
+    film is what it says, and no more is planned than that needs. `words` are all beats as `settle`
+    found them; without, the lock is asked. Raises StoryboardError that lists every fault,
+    ProfileError for a frame size off the model's grid.
     """
     notices = [*film.notices, *check_pipeline(film, profile), *kind.notices]
-    planner = _Planner(film, pin(lock, film), profile, pipeline, kind, cut)
+    planner = _Planner(film, pin(lock, film), profile, pipeline, kind, cut, words)
     planner.run()
     planner.problems += check_titles(film, profile)
     _refuse(planner.problems)
@@ -89,6 +91,7 @@ class _Planner:
         pipeline: str,
         kind: ModelKind,
         cut: CutList | None,
+        words: Iterable[Standing] | None,
     ) -> None:
         self.film = film
         self.profile = profile
@@ -108,6 +111,11 @@ class _Planner:
         self.lay_out = lru_cache(maxsize=1000)(lay_out)
         self.sources = Sources(profile.frame, kind.lattice.overlap, profile.fps)
         self.makes = Takes(kind, profile.frame, pipeline)
+        if words is None and kind.embeds_prompts:
+            words = standing_of(film, lock, profile.prompts)
+        self.words: dict[str, list[Standing]] = {}
+        for row in words or ():
+            self.words.setdefault(row.shot.id, []).append(row)
         self.takes: dict[str, list[PlannedTake]] = {}
         self.histories: dict[str, tuple[Span, ...]] = {}
         self.problems: list[Problem] = []
@@ -180,7 +188,7 @@ class _Planner:
                 prompt,
                 negative(beat.avoid, self.profile.negative) if self.kind.reads_negative else "",
             )
-            for beat, prompt in zip(shot.beats, self._prompts(shot, entry), strict=True)
+            for beat, prompt in zip(shot.beats, self._prompts(shot), strict=True)
         )
         numbers = self.edit.planned(shot.id) if self.edit is not None else None
         plan = ShotPlan(shot, entry, needs, layout, scripts, history, conditions, numbers)
@@ -191,11 +199,9 @@ class _Planner:
         self.takes[shot.id] = takes
         self.problems += problems
 
-    def _prompts(self, shot: ResolvedShot, entry: LockedShot) -> list[str]:
+    def _prompts(self, shot: ResolvedShot) -> list[str]:
         """The words of every beat: the lock's where they hold, else the composer's."""
-        settings = self.profile.prompts
-        locked = entry.prompts_for(settings.profile) if self.kind.embeds_prompts else ()
-        rows = standings(shot, locked, seen_files(shot, settings)) if locked else ()
+        rows = self.words.get(shot.id, ())
         if not (rows and all(row.valid for row in rows)):
             self.unwritten.append(shot)
         if not rows:

@@ -150,8 +150,9 @@ def _subjects(shot: ResolvedShot, beat: ResolvedBeat, cast: _Cast) -> tuple[Subj
     woven = _weave(rest, cast, actors)
     carried = [name for name in cast.looks if name not in woven.shown + woven.owners]
     if len(carried) == 1 and not woven.shown + woven.owners and _is_predicate(do):
-        only = replace(cast.subject(carried[0]), action=do, is_main_subject=True)
-        return (replace(only, expression=tidy(beat.feel or "")),)
+        feel = tidy(beat.feel or "")
+        only = cast.subject(carried[0])
+        return (replace(only, action=do, expression=feel, is_main_subject=True),)
 
     action = Subject()
     if woven.shown:

@@ -99,6 +99,9 @@ def _lower(word: str) -> str:
 
 def tidy(text: str) -> str:
     """One line, single spaces."""
+    # The space is the only blank that can be printed; most texts are tidy.
+    if "  " not in text and text.isprintable() and text.strip(" ") == text:
+        return text
     return " ".join(text.split())
 
 

@@ -18,7 +18,7 @@ from storyflow.prompts.describe import prompt_for
 from storyflow.prompts.facts import text_hash
 from storyflow.prompts.seen import seen_files
 from storyflow.prompts.settings import PromptsSection
-from storyflow.prompts.standing import Standing, edited, lost, standings
+from storyflow.prompts.standing import Standing, State, edited, lost, standings
 from storyflow.renderer import Tokens
 from storyflow.storyboard.resolved import ResolvedFilm, ResolvedShot
 
@@ -84,11 +84,19 @@ def settle(
     return Settled(pin_prompts(lock, settings.profile, prompts), every, tuple(notices))
 
 
+def standing_of(film: ResolvedFilm, lock: Lock, settings: PromptsSection) -> Iterator[Standing]:
+    """How every beat of a film stands, in its order; nothing is written."""
+    old = {entry.id: entry.prompts_for(settings.profile) for entry in lock.shots}
+    for shot in film.shots:
+        yield from standings(shot, old.get(shot.id, ()), seen_files(shot, settings))
+
+
 def composed(row: Standing, *, provisional: bool = False) -> Standing:
     """The beat with the composer's words. Raises StoryboardError for names without a look."""
     text = prompt_for(row.shot, row.shot.beats[row.beat])
     locked = LockedPrompt(text, stamp(row.facts, text), provisional=provisional)
-    return replace(row, state="provisional" if provisional else "kept", locked=locked)
+    state: State = "provisional" if provisional else "kept"
+    return Standing(row.shot, row.beat, state, row.facts, locked)
 
 
 def stamp(facts: str, text: str) -> str:
