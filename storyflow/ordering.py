@@ -12,6 +12,7 @@ from storyflow.beforehand import estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.cutlist import cut_path, read_cut
+from storyflow.cutting.deliverable import refuse_delivery
 from storyflow.documents import did_you_mean
 from storyflow.errors import InputError, ProfileError, StoreError
 from storyflow.film import Order, Production, prepare
@@ -132,6 +133,7 @@ def accept(what: Order) -> Production:
     """
     made = prepare(what)
     known_shots(what, made.plan)
+    refuse_delivery(made.plan, what.profile.deliver)
     return _estimated(what, made)
 
 

@@ -236,6 +236,11 @@ class DeliverSection(Strict):
         pattern=r"^[0-2]\d:[0-5]\d:[0-5]\d:\d\d$",
         description="Timecode of the first frame, HH:MM:SS:FF.",
     )
+    preview: bool = Field(
+        default=False,
+        description="Write film.preview.mp4 in place of the film: small, and joined from shots "
+        "that were encoded for it before, so that it is there at once.",
+    )
     poster: PosterTime | None = Field(
         default=None,
         description="Time in the film of the picture in film.jpg. Without: the middle of the "

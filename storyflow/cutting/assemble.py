@@ -47,7 +47,8 @@ class CutReport:
     """A finished film file.
 
     `sha256` is the file's, `frames_sha256` the digest over its raw frames before encoding (see
-    `digest_of`). `missing` are the shots whose place a card holds. `timecode` is the first frame's.
+    `digest_of`; empty for a preview). `missing` are the shots whose place a card holds. `timecode`
+    is the first frame's.
     """
 
     path: Path
@@ -80,7 +81,7 @@ def assemble(
     film last. `check` is called between frames. Raises CutError; the film that was at `path` is
     then untouched.
     """
-    expected = _length(entries)
+    expected = film_length(entries)
     missing = tuple(entry.shot for entry in entries if isinstance(entry, Missing))
     others = () if missing else further_codings(deliver)
     delivered = geometry(size, deliver).delivered
@@ -113,7 +114,7 @@ def assemble(
     )
 
 
-def _length(entries: Sequence[Entry]) -> int:
+def film_length(entries: Sequence[Entry]) -> int:
     """The film's frames. Raises CutError where there are none or some are asked for in vain."""
     for entry in entries:
         if isinstance(entry, Footage) and len(entry.hashes) != entry.last - entry.first:
@@ -141,7 +142,7 @@ def _encode(
     are all that is kept."""
     shape, digest = geometry(size, deliver), Digest()
     poster = np.zeros((0, 0, 3), np.uint8)
-    chosen = poster_frame(deliver, fps, _length(entries), entries[0].frames)
+    chosen = poster_frame(deliver, fps, film_length(entries), entries[0].frames)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(VideoFile(target, path, coding, shape.delivered, fps, label))

@@ -12,6 +12,7 @@ from storyflow.cutting.assemble import CutReport, assemble
 from storyflow.cutting.label import label_of
 from storyflow.cutting.masters import master
 from storyflow.cutting.pictures import Entry, Footage, MasterError, Missing
+from storyflow.cutting.preview import write_preview
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
@@ -22,6 +23,7 @@ from storyflow.store.store import Store
 
 FILM = "film.mp4"
 PARTIAL = "film.partial.mp4"
+PREVIEW = "film.preview.mp4"
 
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%./:"})
 
@@ -35,23 +37,24 @@ def cut_film(
     missing: Mapping[str, str],
     check: Check = go_on,
 ) -> CutReport:
-    """Write `shots/*.mov` and `film.mp4` into `folder`; `film.partial.mp4` where shots are missing.
+    """Write `shots/*.mov` and `film.mp4` into `folder`; `film.partial.mp4` where shots are missing,
+    `film.preview.mp4` where `deliver` asks for a preview.
 
     `artifacts` are by recipe, `missing` gives the cause for every shot that has no whole take.
-    A whole film replaces a partial one; a partial one leaves the last whole film where it is. A
-    master that turns out to be damaged is made again, once. `check` is called between frames; what
-    it raises ends the cut, and what had a final name before is left as it was. Raises CutError,
-    StoreError, and DamagedError when a stored segment is damaged: render it again.
+    A whole film replaces a partial one and a preview, which leave the last whole film where it is.
+    A master that turns out to be damaged is made again, once. `check` is called between frames;
+    what it raises ends the cut, and what had a final name before is left as it was. Raises
+    CutError, StoreError, and DamagedError when a stored segment is damaged: render it again.
     """
     write_masters(plan, artifacts, store, folder, check)
     entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
     whole = all(isinstance(entry, Footage) for entry in entries)
-    path = folder / (FILM if whole else PARTIAL)
+    name = PREVIEW if deliver.preview else FILM if whole else PARTIAL
     label = label_of(plan, deliver)
     join = partial(
-        assemble,
+        write_preview if deliver.preview else assemble,
         entries,
-        path,
+        folder / name,
         fps=plan.fps,
         size=plan.size,
         deliver=deliver,
@@ -64,9 +67,10 @@ def cut_film(
         remove(error.path)
         write_masters(plan, artifacts, store, folder, check)
         report = join()
-    if whole:
-        remove(folder / PARTIAL)
-        remove((folder / PARTIAL).with_suffix(".jpg"))
+    if name == FILM:
+        for stale in (PARTIAL, PREVIEW):
+            remove(folder / stale)
+            remove((folder / stale).with_suffix(".jpg"))
     return report
 
 

@@ -18,6 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.assemble import CutReport
+from storyflow.cutting.shown import (
+    ManifestTitle,
+    ManifestTransition,
+    into_of,
+    out_of,
+    titles_of,
+)
 from storyflow.errors import InputError
 from storyflow.events import ShotFailed
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment
@@ -78,7 +85,9 @@ class ManifestShot:
     `film` is its range of frames in the film and `timecode` the same as text, both None for a take
     that the film doesn't show; `cut` is the range of the take's own frames that is shown. `missing`
     is the cause where a card stands in for the shot. `continues` is what its first segment goes on
-    from, where that is another take's frames; `beats` are what the storyboard says.
+    from, where that is another take's frames; `beats` are what the storyboard says. `into`, `out`
+    (None for cuts) and `titles` say which frames of the film show more than this shot's own; a
+    missing shot's titles are not shown.
     """
 
     id: str
@@ -93,6 +102,9 @@ class ManifestShot:
     missing: str | None = None
     continues: ManifestSource | None = None
     beats: tuple[ManifestBeat, ...] = ()
+    into: ManifestTransition | None = None
+    out: ManifestTransition | None = None
+    titles: tuple[ManifestTitle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,8 @@ class ManifestFile:
 class ManifestFilm:
     """The film file: its name, its own sha256, and the digest over its raw frames.
 
-    `timecode` is its first frame's, `poster` a picture's path beside it.
+    The file may be a preview, which has no such digest (empty). `timecode` is its first frame's,
+    `poster` a picture's path beside it.
     """
 
     file: str
@@ -264,6 +277,9 @@ def _shot(
         missing=None if whole else causes.get(take.shot.id, "not rendered"),
         continues=_source(plan, take),
         beats=tuple(_beats(take)),
+        into=entry and into_of(entry, position),
+        out=entry and out_of(entry, position),
+        titles=() if entry is None else titles_of(entry, position),
     )
 
 

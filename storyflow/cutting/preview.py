@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storyflow.cutting.aside import refused, remove, written_aside
+from storyflow.cutting.assemble import CutReport, film_length
 from storyflow.cutting.check import check_film
 from storyflow.cutting.coding import Coding, film_coding
 from storyflow.cutting.encoders import VideoFile, opened
 from storyflow.cutting.geometry import Geometry, geometry
 from storyflow.cutting.label import Label
-from storyflow.cutting.pictures import Entry, Footage, shot_pictures
+from storyflow.cutting.pictures import Entry, Footage, Missing, shot_pictures
 from storyflow.errors import CutError
 from storyflow.pipeline import DeliverSection
 from storyflow.stopping import Check, go_on
 from storyflow.store.clip import ticks, timescale
+from storyflow.store.hashing import file_hash
 from storyflow.storyboard.resolved import Where
 from storyflow.timing import Size
 
@@ -33,20 +35,8 @@ if TYPE_CHECKING:
     from av.container.output import OutputContainer
     from av.video.stream import VideoStream
 
-PREVIEW = "film.preview.mp4"
-
 _FORMAT = "storyflow preview 1"
 """Enters the names of pieces; counts up when the same pictures are to be encoded anew."""
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A preview: its file, and how many of the film's shots were encoded for it now."""
-
-    path: Path
-    frames: int
-    shots: int
-    encoded: int
 
 
 @dataclass(frozen=True)
@@ -88,34 +78,34 @@ class _Pieces:
 
 def write_preview(
     entries: Sequence[Entry],
-    folder: Path,
+    path: Path,
     *,
     fps: Fraction,
     size: Size,
     deliver: DeliverSection,
     label: Label | None = None,
     check: Check = go_on,
-) -> Preview:
-    """Write `film.preview.mp4` into the film's folder, from pieces in `shots/preview` there.
+) -> CutReport:
+    """Write a preview to `path`, from pieces in `shots/preview` beside it.
 
     Its frames are the film's, at the delivered size, encoded fast and small. It is written aside,
     checked like the film and renamed; pieces that it doesn't need are removed. `check` is called
-    between frames. Raises CutError, MasterError; an older preview is then untouched.
+    between frames. The report has no `frames_sha256`: pictures that were encoded before are not
+    looked at. Raises CutError, MasterError; an older preview is then untouched.
     """
+    frames = film_length(entries)
     label = label or Label(timecode=deliver.timecode)
     pieces = _Pieces(
-        entries, folder / "shots" / "preview", geometry(size, deliver), _coding(deliver), fps
+        entries, path.parent / "shots" / "preview", geometry(size, deliver), _coding(deliver), fps
     )
     paths = [pieces.path(index) for index in range(len(entries))]
-    wanting = [index for index, path in enumerate(paths) if not path.exists()]
-    frames, path = sum(entry.frames for entry in entries), folder / PREVIEW
-    for index in wanting:
-        pieces.encode(index, check)
+    for index, piece in enumerate(paths):
+        if not piece.exists():
+            pieces.encode(index, check)
     with written_aside(path) as target:
         if damaged := _join(pieces, paths, target, path, label, check):
             for index in damaged:
                 pieces.encode(index, check)
-            wanting += [index for index in damaged if index not in wanting]
             damaged = _join(pieces, paths, target, path, label, check)
         if damaged:
             raise CutError(
@@ -124,9 +114,19 @@ def write_preview(
                 cure="check the disk, then cut again",
             )
         check_film(target, frames, fps, pieces.shape.delivered)
+        sha256 = file_hash(target)
     for stale in set(pieces.place.glob("*.mp4")) - set(paths):
         remove(stale)
-    return Preview(path, frames, len(entries), len(wanting))
+    return CutReport(
+        path=path,
+        frames=frames,
+        fps=fps,
+        size=pieces.shape.delivered,
+        sha256=sha256,
+        frames_sha256="",
+        missing=tuple(entry.shot for entry in entries if isinstance(entry, Missing)),
+        timecode=label.timecode,
+    )
 
 
 def _coding(deliver: DeliverSection) -> Coding:
