@@ -277,8 +277,8 @@ def _shot(
         missing=None if whole else causes.get(take.shot.id, "not rendered"),
         continues=_source(plan, take),
         beats=tuple(_beats(take)),
-        into=entry and into_of(entry, position),
-        out=entry and out_of(entry, position),
+        into=None if entry is None else into_of(entry, position),
+        out=None if entry is None else out_of(entry, position),
         titles=() if entry is None else titles_of(entry, position),
     )
 

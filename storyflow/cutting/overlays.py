@@ -43,7 +43,9 @@ class Overlay:
             made[place] = blend(made[place], self.color, share)
             return made
         half = np.uint16(WHOLE // 2)
-        seen = (self.opacity * np.uint16(share) + half) >> 8
+        seen = self.opacity
+        if share < WHOLE:  # the product of two wholes does not fit into 16 bits
+            seen = ((seen * np.uint16(share) + half) >> 8).astype(np.uint16)
         mixed = self.color * seen + made[place] * (np.uint16(WHOLE) - seen) + half
         made[place] = (mixed >> 8).astype(np.uint8)
         return made

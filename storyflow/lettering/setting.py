@@ -71,16 +71,20 @@ def set_title(text: str, style: TitleStyle, size: Size) -> tuple[Line, ...]:
         raise BadTitle("missing-glyph", what, "write it in Latin, Greek or Cyrillic letters")
     form = _FORMS[style]
     most = max(_LEAST, round(form.most * size.height))
-    for letters in range(most, max(_LEAST, most // 2) - 1, -1):
-        if (lines := _lines(text, letters, form, size)) is not None:
+    least = max(_LEAST, most // 2)
+    # The author's lines stay whole where somewhat smaller letters do it.
+    whole = [(letters, False) for letters in range(most, max(least, round(0.7 * most)) - 1, -1)]
+    broken = [(letters, True) for letters in range(most, least - 1, -1)]
+    for letters, breaks in whole + broken:
+        if (lines := _lines(text, letters, form, size, breaks=breaks)) is not None:
             return _placed(lines, style, size)
-    least = "half its size" if most // 2 > _LEAST else f"{_LEAST} pixels high"
-    what = f"the title does not fit into the picture, not even with letters of {least}"
+    what = f"the title does not fit into the picture, not even with letters of {least} pixels"
     raise BadTitle("long-title", what, "shorten it, or show it as several titles")
 
 
-def _lines(text: str, letters: int, form: _Form, size: Size) -> list[Line] | None:
-    """The lines one below the other from the corner, or None where they don't fit."""
+def _lines(text: str, letters: int, form: _Form, size: Size, *, breaks: bool) -> list[Line] | None:
+    """The lines one below the other from the corner, or None where they don't fit; with `breaks`
+    the author's lines may become several."""
     room = round(form.wide * size.width)
     lines: list[Line] = []
     top = 0
@@ -88,7 +92,7 @@ def _lines(text: str, letters: int, form: _Form, size: Size) -> list[Line] | Non
         tall = letters if number == 0 else max(_LEAST, round(letters * form.small))
         bold = number == 0 or form.small == 1.0
         rows = _broken(paragraph.split(), tall, bold, room)
-        if rows is None:
+        if rows is None or (len(rows) > 1 and not breaks):
             return None
         for row in rows:
             lines.append(Line(row, 0, top, tall, bold))
