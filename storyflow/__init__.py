@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         StoryboardError,
         StoryflowError,
     )
+    from storyflow.reports import report
     from storyflow.run import Run
     from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
     from storyflow.storyboard.dump import dump
@@ -63,6 +64,7 @@ _HOMES = {
     "storyflow.captioning": "caption_clips enhance_prompts qc_captions",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError",
+    "storyflow.reports": "report",
     "storyflow.run": "Run",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
@@ -110,6 +112,7 @@ __all__ = [
     "release",
     "render",
     "replay",
+    "report",
     "retry",
     "schema",
     "show",

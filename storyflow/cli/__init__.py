@@ -3,7 +3,18 @@
 `app` is the frame; every other module here adds the commands of one subject to it.
 """
 
-from storyflow.cli import bench, captions, jobs, plan, prompts, render, store, storyboards, takes
+from storyflow.cli import (
+    bench,
+    captions,
+    jobs,
+    plan,
+    prompts,
+    render,
+    report,
+    store,
+    storyboards,
+    takes,
+)
 from storyflow.cli.app import app, main
 
 __all__ = [
@@ -15,6 +26,7 @@ __all__ = [
     "plan",
     "prompts",
     "render",
+    "report",
     "store",
     "storyboards",
     "takes",

@@ -1,0 +1,50 @@
+"""Looks at masters, kept in the film's folder: an edit looks again at what it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from storyflow.cutting.aside import written_aside
+from storyflow.reporting.look import Asked, Look, look_at
+
+FOLDER = ".report"
+"""Where a film's folder keeps them."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    look: Look
+    format: Literal["storyflow look 1"] = "storyflow look 1"
+
+
+def looked(folder: Path, master: Path, tag: str, asked: Asked) -> Look:
+    """What `look_at` sees, kept for the next time. Raises what that raises, and CutError."""
+    path = folder / FOLDER / f"{master.stem}.json"
+    with suppress(OSError, ValidationError):
+        look = _looks().validate_json(path.read_bytes()).look
+        if look.tag == tag and look.asked == asked:
+            return look
+    look = look_at(master, tag, asked)
+    with written_aside(path) as target:
+        target.write_bytes(_looks().dump_json(_Kept(look)))
+    return look
+
+
+def forget_others(folder: Path, stems: Collection[str]) -> None:
+    """Remove the looks at masters that the film has no more."""
+    for path in (folder / FOLDER).glob("*.json"):
+        if path.stem not in stems:
+            with suppress(OSError):
+                path.unlink()
+
+
+@cache
+def _looks() -> TypeAdapter[_Kept]:
+    return TypeAdapter(_Kept)
