@@ -54,6 +54,15 @@ def timecode(frame: int, rate: Fraction) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}:{frames:02}"
 
 
+def parse_timecode(text: str, rate: Fraction) -> int:
+    """The frame that `timecode` writes as `text`; raises ValueError."""
+    match = re.fullmatch(r"(\d{1,2}):([0-5]?\d):([0-5]?\d):(\d{1,3})", text.strip())
+    if match is None or int(match[4]) >= nominal(rate):
+        raise ValueError("a timecode is HH:MM:SS:FF, without dropped frames")
+    hours, minutes, seconds, frames = map(int, match.groups())
+    return ((hours * 60 + minutes) * 60 + seconds) * nominal(rate) + frames
+
+
 @dataclass(frozen=True)
 class Duration:
     """A length of time as its author wrote it: in seconds or in frames, one of the two."""
