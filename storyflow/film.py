@@ -38,6 +38,7 @@ from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
+from storyflow.timeline.beside import write_beside
 from storyflow.wording import look_through, write_words
 
 Emit = Callable[[Event], None]
@@ -150,6 +151,8 @@ async def _render(order: Order, made: Production, emit: Emit, draining: Draining
             reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
             manifest = make_manifest(plan, artifacts, reused, report.failures, film)
             write_manifest(order.folder / "film.json", manifest)
+            if line := await asyncio.to_thread(write_beside, film, plan, artifacts, missing):
+                emit(Notice(line))
             await held.finish(artifacts.key_list())
     return _result(order, made, report, film)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import opentimelineio as otio
 import pytest
 from films import Studio
 
@@ -38,6 +39,9 @@ def test_the_cut_follows_the_list_and_renders_nothing_that_it_doesnt_need(studio
     shown = [(shot["id"], shot["film"]) for shot in edited.manifest["shots"]]
     assert shown == [("1C", [0, 36]), ("1B", [36, 86]), ("1C", [86, 106])]
     assert edited.manifest["frames"] == 106
+    timeline = otio.adapters.read_from_file(str(studio.folder / "out" / "film.otio"))
+    assert [item.name for item in timeline.tracks[0]] == ["1C", "Cross Dissolve", "1B", "1C"]
+    assert timeline.duration().value == 106
     again = studio.render(edit=False)
     assert [shot["id"] for shot in again.manifest["shots"]] == ["1A", "1B", "1C"]
 
