@@ -87,7 +87,7 @@ class ManifestShot:
     is the cause where a card stands in for the shot. `continues` is what its first segment goes on
     from, where that is another take's frames; `beats` are what the storyboard says. `into`, `out`
     (None for cuts) and `titles` say which frames of the film show more than this shot's own; a
-    missing shot's titles are not shown.
+    missing shot's titles are not shown. `scene` is its place in the manifest's `scenes`.
     """
 
     id: str
@@ -105,6 +105,7 @@ class ManifestShot:
     into: ManifestTransition | None = None
     out: ManifestTransition | None = None
     titles: tuple[ManifestTitle, ...] = ()
+    scene: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Manifest:
     `fps` is exact ("24000/1001"), `frames` its planned length.
 
     `shots` are in film order, `others` are takes that were rendered but not chosen. `film` is None
-    where nothing was cut, as when only some shots were rendered.
+    where nothing was cut, as when only some shots were rendered. `scenes` are the headings.
     """
 
     storyflow: Literal[1] = 1
@@ -155,6 +156,7 @@ class Manifest:
     film: ManifestFilm | None
     shots: tuple[ManifestShot, ...]
     others: tuple[ManifestShot, ...] = ()
+    scenes: tuple[str | None, ...] = ()
 
 
 def make_manifest(
@@ -190,6 +192,7 @@ def make_manifest(
         shots=tuple(shots),
         others=tuple(others),
         made_with=f"storyflow {version('storyflow')}",
+        scenes=plan.scenes,
     )
 
 
@@ -280,6 +283,7 @@ def _shot(
         into=None if entry is None else into_of(entry, position),
         out=None if entry is None else out_of(entry, position),
         titles=() if entry is None else titles_of(entry, position),
+        scene=take.shot.scene,
     )
 
 

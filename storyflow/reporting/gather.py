@@ -80,7 +80,7 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
     stretches: list[Stretch] = []
     seams: list[Seam] = []
     seen: list[_Seen] = []
-    scene = ""
+    scene: int | None = None
     for shot in manifest.shots:
         check()
         found = _seen(folder, shot, quality)
@@ -88,10 +88,9 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
         stretch = _stretch(shot, found)
         stretches.append(stretch)
         seams += _seams(shot)
-        shown = _shot(folder, manifest, shot, found, stretch, fps)
-        heading = getattr(shot, "scene", None) or ""
-        shots.append(shown if heading == scene else _headed(shown, heading))
-        scene = heading
+        heading = "" if shot.scene == scene else _heading(manifest, shot.scene)
+        shots.append(_shot(folder, manifest, shot, found, stretch, fps, heading))
+        scene = shot.scene
     _tidy(folder, manifest)
     record = read_record(folder)
     account = None if record is None else record.last
@@ -185,6 +184,7 @@ def _shot(
     seen: _Seen,
     stretch: Stretch,
     fps: Fraction,
+    heading: str,
 ) -> ShotFacts:
     assert shot.film is not None
     start, stop = shot.film
@@ -192,7 +192,7 @@ def _shot(
     return ShotFacts(
         id=shot.id,
         take=shot.take,
-        scene="",
+        scene=heading,
         mode=_mode(shot),
         seed=shot.seed,
         start=start,
@@ -214,10 +214,12 @@ def _shot(
     )
 
 
-def _headed(shot: ShotFacts, heading: str) -> ShotFacts:
-    from dataclasses import replace
-
-    return replace(shot, scene=heading)
+def _heading(manifest: Manifest, scene: int) -> str:
+    """A scene's heading; empty for a film without scenes."""
+    if len(manifest.scenes) < 2 and not any(manifest.scenes):
+        return ""
+    heading = manifest.scenes[scene] if scene < len(manifest.scenes) else None
+    return heading or f"Scene {scene + 1}"
 
 
 def _mode(shot: ManifestShot) -> str:

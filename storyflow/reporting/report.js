@@ -156,8 +156,12 @@ const startOf = (box) => (Number(box.dataset.start) + 0.5) / rate;
 function loadTake(take) {
   if (take.src) return;
   take.src = take.dataset.src;
-  take.controls = true;
   take.preload = "auto";
+  take.tabIndex = 0;
+  // Controls would lie over the picture that is to be compared.
+  const controls = (shown) => () => { take.controls = shown; };
+  for (const name of ["pointerenter", "focus"]) take.addEventListener(name, controls(true));
+  for (const name of ["pointerleave", "blur"]) take.addEventListener(name, controls(false));
   // A picture instead of black, before it is played.
   take.addEventListener("loadedmetadata", () => { take.currentTime = startOf(take.closest(".takes")); },
     { once: true });
