@@ -25,7 +25,7 @@ from storyflow.errors import (
     StoryboardError,
     StoryflowError,
 )
-from storyflow.events import Event, Result, SegmentDone, Spent
+from storyflow.events import Event, PromptsWritten, Result, SegmentDone, Spent
 from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, render_film
 from storyflow.lockfile import lock_path, read_lock
@@ -275,13 +275,15 @@ class _Tally:
     def __init__(self, what: Order, made: Production) -> None:
         self.what, self.made = what, made
         self.rendered = self.reused = 0
-        self.seconds = 0.0
+        self.seconds = self.prompts = 0.0
 
     def count(self, event: Event) -> None:
         if isinstance(event, SegmentDone):
             self.reused += event.reused
             self.rendered += not event.reused
             self.seconds += 0.0 if event.reused else event.seconds
+        elif isinstance(event, PromptsWritten):
+            self.prompts += event.gpu_seconds
 
     def ending(self, error: BaseException) -> Result:
         """The result of a run that was cancelled or broke down."""
@@ -294,7 +296,7 @@ class _Tally:
             failures=(),
             rendered=self.rendered,
             reused=self.reused,
-            spent=Spent(self.seconds, self.seconds),
+            spent=Spent(self.seconds, self.seconds, prompt_seconds=self.prompts),
             exit_code=error.exit_code if isinstance(error, StoryflowError) else 5,
             error=str(error) or type(error).__name__,
         )

@@ -1,11 +1,12 @@
 """What a run tells while it goes on: frozen values, the same for the CLI's live view and for tools.
 
-The order is: Planned, then any mixture of the middle ones, then Finished exactly once.
+The order is: Planned, then any mixture of the middle ones, then Finished exactly once. What is told
+while a model writes prompts (PromptsWritten, Notices) comes before all that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -28,6 +29,13 @@ class Notice:
     """One line that the user should read: an adjustment, random weights, a retry."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class PromptsWritten:
+    """Language models have been at the prompts, and held `gpu_seconds` for it."""
+
+    gpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -109,11 +117,20 @@ class CutStarted:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a run used: worker seconds, the part of them that ended in a stored segment, money."""
+    """What a run used: worker seconds, the part of them that ended in a stored segment, money.
+
+    `prompt_seconds` are the GPU-seconds that language models held; `money` is for them, too.
+    """
 
     worker_seconds: float
     useful_seconds: float
     money: float | None = None
+    prompt_seconds: float = 0.0
+
+    def after(self, prompt_seconds: float, money: float | None) -> Spent:
+        """With what went into the prompts before."""
+        total = None if self.money is None else self.money + (money or 0.0)
+        return replace(self, money=total, prompt_seconds=self.prompt_seconds + prompt_seconds)
 
 
 @dataclass(frozen=True)
@@ -147,6 +164,7 @@ class Finished:
 Event = (
     Planned
     | Notice
+    | PromptsWritten
     | WorkerReady
     | WorkerLost
     | SegmentStarted

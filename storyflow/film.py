@@ -18,6 +18,7 @@ from storyflow.cutting.manifest import make_manifest, missing_shots, write_manif
 from storyflow.draining import Draining
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
+from storyflow.farm.held import Held
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
 from storyflow.farm.oneclass import OneClass
 from storyflow.farm.render import FarmReport, render_plan
@@ -113,13 +114,17 @@ async def render_film(
     until then is in the store.
     """
     with claimed(order.folder):
+        held = Held()
         # A model's words change what is to be rendered.
-        if await write_words(order, made.plan, emit):
+        if await write_words(order, made.plan, emit, held):
             made = replace(prepare(order), estimate=made.estimate)
-        return await _render(order, made, emit, draining or Draining())
+        return await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
 
 
-async def _render(order: Order, made: Production, emit: Emit, draining: Draining) -> Result:
+async def _render(
+    order: Order, made: Production, emit: Emit, draining: Draining, used: float
+) -> Result:
+    """What is rendered and cut, once the words are there; `used` GPU-seconds went into those."""
     plan, kind = made.plan, made.kind
     with recording(order.folder, plan, made.estimate, emit) as (noted, emit):
         root = root_of(plan, kind, made.lock, order.pipeline, order.folder)
@@ -132,10 +137,11 @@ async def _render(order: Order, made: Production, emit: Emit, draining: Draining
             one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
             _announce(made, store, only, one_class, emit)
             async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
-                terms = Terms(order.budget, Poison(order.folder / FAILED), draining or Draining())
+                terms = Terms(order.budget, Poison(order.folder / FAILED), draining, used)
                 report = await render_plan(
                     plan, kind, store, farm, emit, only=only, one_class=one_class, terms=terms
                 )
+            report = replace(report, spent=report.spent.after(used, order.budget.cost(used)))
             noted.spent(report.spent, report.gpus)
             artifacts = await asyncio.to_thread(
                 look_up, plan, kind, store, report.artifacts, one_class

@@ -19,6 +19,7 @@ from storyflow.events import (
     Finished,
     Notice,
     Planned,
+    PromptsWritten,
     Result,
     SegmentDone,
     SegmentStarted,
@@ -73,6 +74,8 @@ class _View:
                 )
             case Notice(text=text):
                 return f"[yellow]{escape(text)}[/]"
+            case PromptsWritten(gpu_seconds=seconds):
+                return f"[dim]prompts written in {seconds:.0f} GPU-seconds[/]"
             case WorkerReady(worker=worker, numerics=numerics):
                 return f"[dim]{worker} ready ({escape(numerics)})[/]"
             case WorkerLost(worker=worker, segment=segment, cause=cause):
@@ -150,6 +153,8 @@ def summary(result: Result) -> list[str]:
         lines.append(f"[red]failed[/] {failure.segment}: {escape(failure.error)}")
     used = f"{result.rendered} rendered, {result.reused} reused, "
     used += f"{result.spent.worker_seconds:.0f} worker-seconds"
+    if result.spent.prompt_seconds:
+        used += f" and {result.spent.prompt_seconds:.0f} GPU-seconds for the prompts"
     if result.spent.money is not None:
         used += f", {result.spent.money:.2f} spent"
     if result.film is not None:

@@ -76,10 +76,10 @@ class Recorder:
                 self._account = replace(self._account, seconds=seconds)
 
     def spent(self, spent: Spent, gpus: float) -> None:
-        """What the workers were used for, once that is known; each holds so many GPUs."""
+        """What was used, once that is known; each worker holds so many GPUs."""
         self._account = replace(
             self._account,
-            gpu_seconds=spent.worker_seconds * gpus,
+            gpu_seconds=spent.worker_seconds * gpus + spent.prompt_seconds,
             useful_seconds=spent.useful_seconds * gpus,
             money=spent.money,
         )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from storyflow.documents import did_you_mean
-from storyflow.errors import InputError, Problem
-from storyflow.events import Event, Notice
+from storyflow.errors import BudgetError, InputError, Problem
+from storyflow.events import Event, Notice, PromptsWritten
+from storyflow.farm.held import Held
 from storyflow.lock import Lock
 from storyflow.lockfile import pin, pin_prompts, read_lock, write_lock
 from storyflow.prompts.settle import Settled, forget, keep, settle, standing_of
@@ -73,22 +74,34 @@ def look_through(order: Order) -> tuple[ResolvedFilm, Settled]:
     return film, _settle(order, film, lock)
 
 
-async def write_words(order: Order, plan: Plan, emit: Callable[[Event], None]) -> bool:
+async def write_words(
+    order: Order, plan: Plan, emit: Callable[[Event], None], held: Held | None = None
+) -> bool:
     """Like `write_needed`, for a run, which tells and can be stopped."""
 
     def tell(text: str) -> None:
         emit(Notice(text))
 
-    return await stoppable(lambda check: write_needed(order, plan, tell, check))
+    held = held or Held()
+    try:
+        return await stoppable(lambda check: write_needed(order, plan, tell, check, held))
+    finally:
+        if held.gpu_seconds:
+            emit(PromptsWritten(held.gpu_seconds))
 
 
 def write_needed(
-    order: Order, plan: Plan, notify: Callable[[str], None], check: Check = go_on
+    order: Order,
+    plan: Plan,
+    notify: Callable[[str], None],
+    check: Check = go_on,
+    held: Held | None = None,
 ) -> bool:
     """Have a model write the prompts that a render needs and the lock lacks; whether it wrote any.
 
-    `plan` is the order's, as it is without them. Raises ModelError, InfrastructureError,
-    StoryboardError: see `prompts/write.py`.
+    `plan` is the order's, as it is without them; `held` is told what the model holds. Raises
+    ModelError, InfrastructureError, StoryboardError: see `prompts/write.py`; BudgetError where the
+    order's limits are reached.
     """
     if not order.kind.embeds_prompts or order.profile.prompts.composed:
         return False
@@ -98,7 +111,7 @@ def write_needed(
     if not due:
         return False
     notify(f"writing {_count(len(due), 'prompt')} with {order.profile.prompts.profile}")
-    written = _write(order, film, settled, needed, notify, check)
+    written = _write(order, film, settled, needed, notify, check, held=held)
     _save(order, film, written)
     for problem in written.problems:
         notify(str(problem))
@@ -164,6 +177,7 @@ def _write(
     notify: Callable[[str], None],
     check: Check = go_on,
     tails: Mapping[str, Clip] | None = None,
+    held: Held | None = None,
 ) -> Written:
     # Engines and media are not needed for planning, which imports this.
     from storyflow.farm.language import ProfileWriters
@@ -174,10 +188,30 @@ def _write(
     if settings.composed:
         return Written(settled.lock, settled.standing, settled.notices)
 
-    check()
-    writers = CheckedWriters(ProfileWriters(settings, order.cluster, notify), check)
+    holds = held or Held()
+
+    def within() -> None:
+        check()
+        order.budget.refuse(holds.gpu_seconds, "going on with the prompts")
+
+    within()
+    _refuse_wide(order)
+    models = ProfileWriters(settings, order.cluster, notify, within, holds)
+    writers = CheckedWriters(models, within)
     tokens = order.kind.tokens
     return write(film, settled, settings, tokens, writers, only=needed, tails=tails)
+
+
+def _refuse_wide(order: Order) -> None:
+    """Raise BudgetError for a model that holds more GPUs at once than the order may."""
+    prompts, most = order.profile.prompts, order.budget.gpus
+    pairs = ((prompts.enhancer, prompts.language), (prompts.captioner, prompts.vision))
+    for writer, model in pairs:
+        if writer == "vllm" and most is not None and model.tensor_parallel > most:
+            raise BudgetError(
+                f"{model.model} holds {model.tensor_parallel} GPUs, more than --max-gpus {most}",
+                cure="raise the limit, or change tensor_parallel in the profile's prompts",
+            )
 
 
 def _save(order: Order, film: ResolvedFilm, written: Written) -> None:

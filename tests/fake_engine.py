@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ PATIENCE = 120.0
 
 class FakeEngine:
     """Dies after as many answers as the file `die` says, once for each of its lines, when the file
-    `received` has as many lines as there were answers."""
+    `received` has as many lines as there were answers. Hangs likewise by the file `hang`."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._folder = Path(settings.model)
@@ -40,11 +41,20 @@ class FakeEngine:
         script = self._folder / "die"
         lines = script.read_text().split() if script.exists() else []
         left = int(lines[0]) if lines else None
+        pauses = self._folder / "hang"
+        lives = pauses.read_text().split() if pauses.exists() else []
+        good = int(lives[0]) if lives else None
         for place in reversed(range(len(questions))):
             if left == 0:
                 script.write_text("\n".join(lines[1:]))
                 self._wait_until_received()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if good == 0:
+                pauses.write_text("\n".join(lives[1:]))
+                self._wait_until_received()
+                self._note("hanging", str(os.getpid()))
+                threading.Event().wait()
+            good = None if good is None else good - 1
             question = questions[place]
             self._note("asked", question.user)
             clip = question.clip

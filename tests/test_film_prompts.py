@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,13 @@ from test_film_sources_model import SETTINGS
 from test_prompts_faithful import Desk, dies
 
 import storyflow
-from storyflow.errors import InputError
-from storyflow.events import Notice
+from storyflow.errors import BudgetError, InputError
+from storyflow.events import Notice, PromptsWritten
+from storyflow.farm.held import Held
+from storyflow.live import summary
 from storyflow.lockfile import lock_path, read_lock
-from storyflow.prompts.model import Answer, EngineDied, Question, Refusal
+from storyflow.prompts.model import Answer, EngineDied, LanguageModel, Question, Refusal
+from storyflow.record import read_record
 
 STORY = """\
 film: Words
@@ -90,3 +95,49 @@ def test_nobody_looks_at_renders_without_a_captioner(studio: Studio) -> None:
     studio.options["settings"] = SETTINGS
     with pytest.raises(InputError, match=r"nobody who looks.*--set prompts.captioner=vllm"):
         storyflow.write_prompts(studio.file, from_renders=True, **studio.options)
+
+
+class Holding(Desk):
+    """A desk whose model holds GPUs, and for how long it says itself."""
+
+    def __init__(self, held: Held, check: Callable[[], None]) -> None:
+        super().__init__(talks)
+        self._held, self._check = held, check
+
+    @contextmanager
+    def language(self) -> Iterator[LanguageModel]:
+        with self._held.during(1e6):
+            yield self.model
+        self._check()
+
+
+@pytest.fixture
+def holding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "storyflow.farm.language.ProfileWriters",
+        lambda settings, cluster, notify, check, held: Holding(held, check),
+    )
+
+
+def test_what_a_model_held_for_the_words_is_in_the_bill(studio: Studio, holding: None) -> None:
+    made = studio.render()
+    spent = made.result.spent
+    told = [e.gpu_seconds for e in made.events if isinstance(e, PromptsWritten)]
+    assert told == [spent.prompt_seconds] and spent.prompt_seconds > 0
+    record = read_record(made.result.folder)
+    assert record is not None and record.last is not None and record.last.gpu_seconds is not None
+    used = spent.prompt_seconds + spent.worker_seconds
+    assert record.last.gpu_seconds == pytest.approx(used)
+    assert "GPU-seconds for the prompts" in summary(made.result)[-1]
+
+
+def test_a_limit_ends_the_writing_of_words(studio: Studio, holding: None) -> None:
+    with pytest.raises(BudgetError, match="going on with the prompts needs"):
+        storyflow.write_prompts(studio.file, max_gpu_hours=1e-9, **studio.options)
+    assert texts_or_none(studio) is None
+
+
+def test_a_model_wider_than_the_limit_is_not_started(studio: Studio, holding: None) -> None:
+    studio.options["settings"] = (*MODEL, "prompts.language.tensor_parallel=4")
+    with pytest.raises(BudgetError, match="holds 4 GPUs, more than --max-gpus 2"):
+        storyflow.write_prompts(studio.file, max_gpus=2, **studio.options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from local_ray import local_ray
 
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, ModelError
+from storyflow.farm.held import Held
+from storyflow.farm.kept_model import BATCH_BYTES, DEATHS, HANGS, News, Said
 from storyflow.farm.language import language_model, running
-from storyflow.farm.ray_language import BATCH_BYTES, DEATHS, RayModel
+from storyflow.farm.ray_language import RayModel
 from storyflow.prompts.engines.openai import OpenAIModel
 from storyflow.prompts.engines.settings import EngineSettings
 from storyflow.prompts.engines.vllm import VllmModel
@@ -43,11 +45,12 @@ def cluster(*settings: str) -> Cluster:
 class Noting(RayModel):
     """Notes what arrives, for the engine to die after it and not on the way."""
 
-    def _stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
-        for said in super()._stream(questions):
+    def _next(self, seconds: float) -> Said | News:
+        said = super()._next(seconds)
+        if not isinstance(said, News):
             with Path(self.name, "received").open("a") as file:
                 file.write(f"{said[0]}\n")
-            yield said
+        return said
 
 
 def model(folder: Path, **options: Any) -> RayModel:
@@ -108,6 +111,32 @@ def test_an_engine_that_dies_without_an_answer_is_given_up(ray: Any, tmp_path: P
         made.ask(asked(WORDS))
     assert len(noted(tmp_path, "started")) == DEATHS
     assert not any(lives(pid) for pid in all_processes(tmp_path))
+
+
+def test_an_engine_that_hangs_is_ended_and_started_once_more(ray: Any, tmp_path: Path) -> None:
+    """It hangs before its sixth answer, and in the second life before its next."""
+    (tmp_path / "hang").write_text("5 0")
+    told: list[str] = []
+    held = Held()
+    limit = 1000.0
+    made = model(
+        tmp_path,
+        notify=told.append,
+        held=held,
+        settings={"silence": limit},
+        # Each time it hangs, more time passes at once than it is given.
+        clock=lambda: 2 * limit * len(noted(tmp_path, "hanging")),
+    )
+    with (
+        pytest.raises(EngineDied, match=f"hung {HANGS} times: it gave no sign of life for 2000 s"),
+        running(made),
+    ):
+        made.ask(asked(WORDS))
+    assert len(noted(tmp_path, "started")) == HANGS
+    assert noted(tmp_path, "closed") == [], "nobody asks politely who does not hear"
+    assert len(told) == 1 and f"asked {len(WORDS) - 5} questions again" in told[0]
+    assert not any(lives(pid) for pid in all_processes(tmp_path))
+    assert held.gpu_seconds > 0
 
 
 def test_a_model_that_cannot_be_loaded_is_told_as_itself(ray: Any, tmp_path: Path) -> None:

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 from storyflow.cluster import Cluster
+from storyflow.farm.held import Held
 from storyflow.prompts.engines.openai import OpenAIModel
 from storyflow.prompts.engines.settings import EngineSettings
 from storyflow.prompts.engines.vllm import VllmModel
 from storyflow.prompts.model import LanguageModel
 from storyflow.prompts.settings import PromptsSection
+from storyflow.stopping import Check, go_on
 
 
 def language_model(
-    settings: EngineSettings, cluster: Cluster, notify: Callable[[str], None] = lambda _: None
+    settings: EngineSettings,
+    cluster: Cluster,
+    notify: Callable[[str], None] = lambda _: None,
+    check: Check = go_on,
+    held: Held | None = None,
 ) -> LanguageModel:
-    """A model that is not set up yet. `notify` is told what the user should know while waiting."""
+    """A model that is not set up yet.
+
+    `notify` is told what the user should know while waiting. A model on Ray calls `check` while it
+    waits, which may end the work by raising, and tells `held` what it holds.
+    """
     if settings.engine == "openai":
         return OpenAIModel(settings)
     if cluster.address == "in-process":
         return VllmModel(settings)
     from storyflow.farm.ray_language import RayModel
 
-    return RayModel(settings, cluster, notify)
+    return RayModel(settings, cluster, notify, check, held)
 
 
 @contextmanager
@@ -39,22 +49,33 @@ def running(model: LanguageModel) -> Iterator[LanguageModel]:
 
 @dataclass(frozen=True)
 class ProfileWriters:
-    """Implements `Writers` with the models that a profile names, on a cluster."""
+    """Implements `Writers` with the models that a profile names, on a cluster.
+
+    `check` and `held` are as in `language_model`; what a model in this process holds counts, too.
+    """
 
     prompts: PromptsSection
     cluster: Cluster
     notify: Callable[[str], None] = lambda _: None
+    check: Check = go_on
+    held: Held = field(default_factory=Held)
 
     @contextmanager
     def language(self) -> Iterator[LanguageModel]:
         """The enhancer and fuser."""
-        engine = self.prompts.language.engine(self.prompts.enhancer)
-        with running(language_model(engine, self.cluster, self.notify)) as model:
+        with self._running(self.prompts.language.engine(self.prompts.enhancer)) as model:
             yield model
 
     @contextmanager
     def vision(self) -> Iterator[LanguageModel]:
         """The captioner."""
-        engine = self.prompts.vision.engine(self.prompts.captioner)
-        with running(language_model(engine, self.cluster, self.notify)) as model:
+        with self._running(self.prompts.vision.engine(self.prompts.captioner)) as model:
+            yield model
+
+    @contextmanager
+    def _running(self, engine: EngineSettings) -> Iterator[LanguageModel]:
+        model = language_model(engine, self.cluster, self.notify, self.check, self.held)
+        here = isinstance(model, VllmModel)
+        holding = self.held.during(engine.tensor_parallel) if here else nullcontext()
+        with holding, running(model):
             yield model

@@ -31,14 +31,17 @@ def this_process() -> Process:
     return Process(os.getpid(), _birth(os.getpid()))
 
 
-def descendants() -> tuple[Process, ...]:
-    """The living processes that this one started, and those that they did; none where the system
-    does not tell."""
+def descendants(of: Process | None = None) -> tuple[Process, ...]:
+    """The living processes that one of this machine started, this one without another, and those
+    that they did; none where the system does not tell, or where it is dead."""
+    first = of or this_process()
+    if not _lives(first):
+        return ()
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             parents[int(folder.name)] = int(_stat(int(folder.name))[1])
-    found = [os.getpid()]
+    found = [first.pid]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return tuple(p for pid in found[1:] if (p := Process(pid, _birth(pid))).birth)

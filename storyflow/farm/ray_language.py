@@ -1,37 +1,34 @@
 """A language model in an actor on Ray: started for the prompt stage, and gone after it.
 
-Every answer leaves the actor as soon as it is finished. When the actor dies, another one is started
-and asked what was not yet answered. After the stage its process and all that it started have ended,
-which is checked on its node, so that the accelerators it held are free.
+Every answer leaves the actor as soon as it is finished, and signs of life in between. When the
+actor dies or hangs, another one is started and asked what was not yet answered. After the stage its
+process and all that it started have ended, which is checked on its node, so that the accelerators
+it held are free.
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from storyflow.cluster import Cluster
-from storyflow.errors import FarmError, InfrastructureError
+from storyflow.errors import FarmError
 from storyflow.farm.capacity import Machine, Need, describe, places
+from storyflow.farm.held import Held
+from storyflow.farm.kept_model import POLL_SECONDS, KeptModel, News, Notify, Said
 from storyflow.farm.processes import Process, descendants, end_process, this_process
 from storyflow.farm.ray_connection import CONNECTION
 from storyflow.farm.ray_errors import translated
 from storyflow.farm.ray_machines import living_machines
-from storyflow.farm.retries import OutOfMemory, WorkerDied
+from storyflow.farm.vigil import Vigil
 from storyflow.prompts.engines.settings import EngineSettings
 from storyflow.prompts.engines.vllm import VllmModel
-from storyflow.prompts.model import Answer, EngineDied, Question, Refusal
-
-Notify = Callable[[str], None]
-
-DEATHS = 3
-"""So many deaths without a single answer between them, and the model is given up."""
-
-BATCH_BYTES = 48 << 20
-"""Frames on their way to the actor at once: Ray's object store is small."""
+from storyflow.prompts.model import Answer, Question, Refusal
+from storyflow.stopping import Check, go_on
 
 WAIT_SECONDS = 20.0
 """After so long without a place on the cluster, waiting is said aloud; then after twice as long."""
@@ -49,8 +46,10 @@ class Engine(Protocol):
     def setup(self) -> None:
         """Load the model."""
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
-        """The answers as they are finished."""
+    def answers(
+        self, questions: Sequence[Question]
+    ) -> Iterator[tuple[int, Answer | Refusal] | None]:
+        """The answers as they are finished; None is a sign of life."""
 
     def close(self) -> None:
         """End the engine."""
@@ -64,7 +63,7 @@ class Household:
     processes: tuple[Process, ...]
 
 
-class RayModel:
+class RayModel(KeptModel):
     """Implements `LanguageModel` with an `Engine` in an actor, made there by `make`."""
 
     def __init__(
@@ -72,65 +71,25 @@ class RayModel:
         settings: EngineSettings,
         cluster: Cluster,
         notify: Notify = lambda _: None,
+        check: Check = go_on,
+        held: Held | None = None,
         make: Callable[[EngineSettings], Engine] = VllmModel,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
+        super().__init__(settings, notify, check, held, clock)
         self._cluster = cluster
-        self._notify = notify
         self._make = make
         self._connected = False
         self._actor: Any = None
+        self._coming: Any = None
         self.household: Household | None = None
-        self._busy = False
-        self.starts = 0
-
-    @property
-    def name(self) -> str:
-        """Hub id or folder."""
-        return self._settings.model
-
-    @property
-    def revision(self) -> str:
-        """Commit, tag or branch."""
-        return self._settings.revision or ""
 
     def setup(self) -> None:
         """Start the actor and load the model. Raises ModelError, FarmError, EngineDied."""
-        if self._actor is not None:
-            return
         if not self._connected:
             CONNECTION.open(self._cluster.address, self._cluster.workers)
             self._connected = True
-        deaths = 0
-        while self._actor is None:
-            try:
-                self._start()
-            except (WorkerDied, OutOfMemory) as error:
-                deaths += 1
-                self._end()
-                if deaths == DEATHS:
-                    raise self._given_up(deaths, error) from None
-
-    def ask(self, questions: Sequence[Question]) -> list[Answer | Refusal]:
-        """The answers, in the order of the questions. Raises EngineDied, FarmError, ModelError."""
-        said: dict[int, Answer | Refusal] = {}
-        deaths = 0
-        for batch in _batches(questions):
-            while waiting := [place for place in batch if place not in said]:
-                self.setup()
-                before = len(said)
-                try:
-                    with translated(self.name):
-                        for number, answer in self._stream([questions[n] for n in waiting]):
-                            said[waiting[number]] = answer
-                except (WorkerDied, OutOfMemory, EngineDied) as error:
-                    deaths = deaths + 1 if len(said) == before else 1
-                    self._end()
-                    if deaths >= DEATHS:
-                        raise self._given_up(deaths, error) from None
-                    left = sum(place not in said for place in range(len(questions)))
-                    self._notify(f"{self.name} died ({error}); it is asked {left} questions again")
-        return [said[place] for place in range(len(questions))]
+        super().setup()
 
     def close(self) -> None:
         """End the engine, the actor and all that they started, and let go of Ray.
@@ -138,7 +97,7 @@ class RayModel:
         Raises FarmError where a process can't be ended: it would keep its accelerator.
         """
         try:
-            self._end(kindly=True)
+            super().close()
         finally:
             if self._connected:
                 self._connected = False
@@ -158,52 +117,68 @@ class RayModel:
         if need.accelerator is not None:
             options["accelerator_type"] = need.accelerator
         with translated(self.name):
-            self._busy = False
             self._actor = ray.remote(**options)(_Actor).remote(self._make, self._settings)
             self.household = self._placed(need)
+            self._hold(need.gpus)
             self.starts += 1
-            self.household = cast(Household, ray.get(self._actor.setup.remote()))
+            loading = self._actor.setup.remote()
+            vigil = Vigil(self._settings.load_timeout, now=self._clock())
+            while not ray.wait([loading], timeout=POLL_SECONDS)[0]:
+                self._check()
+                vigil.check(self._clock())
+            self.household = cast(Household, ray.get(loading))
 
     def _placed(self, need: Need) -> Household:
         """Wait for a place on the cluster, aloud, and only while there can be one."""
         import ray
 
         waiting = self._actor.here.remote()
-        patience = WAIT_SECONDS
-        while True:
-            done, _ = ray.wait([waiting], timeout=patience)
-            if done:
-                return cast(Household, ray.get(waiting))
+        patience, aloud = WAIT_SECONDS, self._clock() + WAIT_SECONDS
+        while not ray.wait([waiting], timeout=POLL_SECONDS)[0]:
+            self._check()
+            if self._clock() < aloud:
+                continue
             machines = living_machines()
             _need(self._settings, self._cluster, machines)
             self._notify(
                 f"{self.name} waits for {need} to become free; the cluster has {describe(machines)}"
             )
             patience *= 2
+            aloud = self._clock() + patience
+        return cast(Household, ray.get(waiting))
 
-    def _stream(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+    def _put(self, questions: Sequence[Question]) -> None:
+        call = self._actor.answers.options(num_returns="streaming")
+        self._coming = call.remote(questions)
+
+    def _next(self, seconds: float) -> Said | News:
         import ray
 
-        call = self._actor.answers.options(num_returns="streaming")
-        self._busy = True
-        for reference in call.remote(questions):
-            yield cast("tuple[int, Answer | Refusal]", ray.get(reference))
-        self._busy = False
+        with translated(self.name):
+            done, _ = ray.wait([self._coming], timeout=seconds)
+            if not done:
+                return News.NOTHING
+            try:
+                said = ray.get(next(self._coming))
+            except StopIteration:
+                return News.END
+        return News.ALIVE if said is None else cast(Said, said)
 
-    def _end(self, *, kindly: bool = False) -> None:
+    def _end(self, *, kindly: bool) -> None:
         """Leave no process behind."""
         import ray
 
-        actor, self._actor = self._actor, None
+        actor, self._actor, self._coming = self._actor, None, None
         household, self.household = self.household, None
         if actor is None:
             return
-        patience = GOODBYE_SECONDS if kindly and not self._busy else 3.0
-        with contextlib.suppress(Exception):  # it may be dead already
-            # What it started since is known only now.
-            household = ray.get(actor.here.remote(), timeout=patience)
-            if kindly and not self._busy:
+        if kindly:
+            with contextlib.suppress(Exception):  # it may be dead already
+                # What it started since is known only now.
+                household = ray.get(actor.here.remote(), timeout=GOODBYE_SECONDS)
                 ray.get(actor.close.remote(), timeout=GOODBYE_SECONDS)
+        elif household is not None:
+            household = _grown(household)
         with contextlib.suppress(Exception):
             ray.kill(actor, no_restart=True)
         if household is not None and (left := _survivors(household)):
@@ -212,12 +187,6 @@ class RayModel:
                 f"{', '.join(str(each.pid) for each in left)} on node {household.node}",
                 cure="end them on that machine, then run the same command again",
             )
-
-    def _given_up(self, deaths: int, error: InfrastructureError | Exception) -> EngineDied:
-        return EngineDied(
-            f"{self.name} died {deaths} times without an answer: {error}",
-            cure="look at the memory of its machine, then run the same command again",
-        )
 
 
 class _Actor:
@@ -238,28 +207,13 @@ class _Actor:
         self._engine.setup()
         return self.here()
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[Said | None]:
         assert self._engine is not None
         yield from self._engine.answers(questions)
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
-
-
-def _batches(questions: Sequence[Question]) -> Iterator[list[int]]:
-    """Places of questions that travel together: as many as their frames allow, most often all."""
-    batch: list[int] = []
-    held = 0
-    for place, question in enumerate(questions):
-        size = 0 if question.clip is None else question.clip.frames.nbytes
-        if batch and held + size > BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-        batch.append(place)
-        held += size
-    if batch:
-        yield batch
 
 
 def _need(settings: EngineSettings, cluster: Cluster, machines: Sequence[Machine]) -> Need:
@@ -276,21 +230,44 @@ def _need(settings: EngineSettings, cluster: Cluster, machines: Sequence[Machine
     return found[0]
 
 
-def _survivors(household: Household) -> list[Process]:
-    """End what is left of a household by a small task on its node; what does not end."""
-    import ray
+def _grown(household: Household) -> Household:
+    """A household with what its processes have started since: one that hangs can't tell it."""
     import ray.exceptions
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(household.node, soft=False)
-    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
-    ending = ray.remote(**options)(_end_all).remote(household.processes)
     try:
-        return cast("list[Process]", ray.get(ending, timeout=END_SECONDS))
+        return replace(household, processes=_there(household, _with_children))
+    except ray.exceptions.RayError:
+        return household
+
+
+def _survivors(household: Household) -> list[Process]:
+    """End what is left of a household; what does not end."""
+    import ray.exceptions
+
+    try:
+        return list(_there(household, _end_all))
     except ray.exceptions.TaskUnschedulableError:
         return []  # with its node it is gone as well
     except ray.exceptions.RayError:
         return list(household.processes)
+
+
+def _there(
+    household: Household, work: Callable[[Sequence[Process]], Sequence[Process]]
+) -> tuple[Process, ...]:
+    """What a small task on the household's node makes of its processes. Raises RayError."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(household.node, soft=False)
+    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
+    done = ray.remote(**options)(work).remote(household.processes)
+    return tuple(cast("Sequence[Process]", ray.get(done, timeout=END_SECONDS)))
+
+
+def _with_children(processes: Sequence[Process]) -> Sequence[Process]:
+    children = (child for process in processes for child in descendants(process))
+    return list(dict.fromkeys((*processes, *children)))
 
 
 def _end_all(processes: Sequence[Process]) -> list[Process]:

@@ -64,7 +64,7 @@ class FilmWork:
     ) -> None:
         self.plan, self.kind, self.store, self.emit = plan, kind, store, emit
         self.one_class, self.terms = one_class, terms
-        self.gpu_seconds = 0.0
+        self.gpu_seconds = terms.used
         self.gpus = 1.0
         self.segments = segments
         self.embeddings: dict[str, Embedding] = {}

@@ -14,10 +14,12 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Terms:
-    """`budget` is what may be used, `poison` what failed for good before, `draining` the wish to
-    stop at the next border; busy workers are asked every `poll` seconds how far they are."""
+    """`budget` is what may be used, of which so many GPU-seconds are `used` already, `poison` what
+    failed for good before, `draining` the wish to stop at the next border; busy workers are asked
+    every `poll` seconds how far they are."""
 
     budget: Budget = Budget()  # noqa: RUF009 - frozen
     poison: Poison = field(default_factory=Poison)
     draining: Draining = field(default_factory=Draining)
+    used: float = 0.0
     poll: float = POLL_SECONDS

@@ -121,8 +121,8 @@ class Account:
     """What one run took, beside what was estimated.
 
     `began` is ISO 8601. `seconds` is the time until all segments were decided, `gpu_seconds` what
-    the workers were held, loading and failures included, `useful_seconds` what ended in stored
-    segments; both None where the run was cut short.
+    workers and language models were held, loading and failures included, `useful_seconds` what
+    ended in stored segments; both None where the run was cut short.
     """
 
     began: str

@@ -52,6 +52,20 @@ class ModelSettings(Strict):
     gpu_memory: float = Field(
         default=0.9, gt=0.0, le=1.0, description="Share of a GPU that vLLM takes."
     )
+    load_timeout: float = Field(
+        default=7200.0, gt=0.0, description="Seconds that vLLM has to fetch and load the model."
+    )
+    silence: float = Field(
+        default=600.0,
+        gt=0.0,
+        description="Seconds without a sign of life after which vLLM is taken to hang.",
+    )
+    batch_timeout: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Seconds that vLLM has for one batch of questions; without it ten minutes, "
+        "and one more for every 20 tokens that it may write.",
+    )
     timeout: float = Field(
         default=300.0, gt=0.0, description="Seconds that a server has for one answer."
     )
@@ -82,6 +96,9 @@ class ModelSettings(Strict):
             tensor_parallel=self.tensor_parallel,
             gpu_memory=self.gpu_memory,
             max_model_len=self.context,
+            load_timeout=self.load_timeout,
+            silence=self.silence,
+            batch_timeout=self.batch_timeout,
             url={"vllm": "", "openai": OPENAI}.get(writer, writer),
             timeout=self.timeout,
             concurrency=self.concurrency,

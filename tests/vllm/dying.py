@@ -17,11 +17,15 @@ MARK = "KILLED_ONCE"
 class DyingVllm(VllmModel):
     """The real engine; its process gets SIGKILL after three answers, once."""
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+    def answers(
+        self, questions: Sequence[Question]
+    ) -> Iterator[tuple[int, Answer | Refusal] | None]:
         """The answers until death."""
         mark = Path(self.name) / MARK
-        for count, said in enumerate(super().answers(questions)):
+        count = 0
+        for said in super().answers(questions):
             yield said
-            if count == 2 and not mark.exists():
+            count += said is not None
+            if count == 3 and not mark.exists():
                 mark.write_text(f"{os.getpid()}")
                 os.kill(os.getpid(), signal.SIGKILL)

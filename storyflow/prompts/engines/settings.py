@@ -20,10 +20,11 @@ class EngineSettings:
 
     `model` is a hub id, a local folder or the name that a server knows; `revision` a commit, tag
     or branch. For `vllm`: the GPUs that share the model, the part of their memory that it may use,
-    the longest question with its answer in tokens (None is the model's own), and the numbers it
-    computes with. For `openai`: the server's address up to and with `/v1`, seconds for one answer,
-    questions at once, attempts at one, how it takes a schema, and whether it takes whole clips
-    or only single pictures.
+    the longest question with its answer in tokens (None is the model's own), the numbers it
+    computes with, and how many seconds it may take to load, be silent, and be at one batch (None
+    goes by the batch). For `openai`: the server's address up to and with `/v1`, seconds for one
+    answer, questions at once, attempts at one, how it takes a schema, and whether it takes whole
+    clips or only single pictures.
     """
 
     engine: Engine
@@ -33,6 +34,9 @@ class EngineSettings:
     gpu_memory: float = 0.9
     max_model_len: int | None = 16384
     dtype: str = "auto"
+    load_timeout: float = 7200.0
+    silence: float = 600.0
+    batch_timeout: float | None = None
     url: str = ""
     timeout: float = 300.0
     concurrency: int = 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -20,6 +21,9 @@ INSTALL = (
     "install it with: pip install 'storyflow[vllm]' (GPU machines), name an OpenAI-compatible "
     "server instead, or set the enhancer to none"
 )
+
+SIGN_SECONDS = 5.0
+"""How often a working engine gives a sign of life."""
 
 
 class VllmModel:
@@ -80,18 +84,21 @@ class VllmModel:
 
     def ask(self, questions: Sequence[Question]) -> list[Answer | Refusal]:
         """The answers to one batch. Raises EngineDied."""
-        said = dict(self.answers(questions))
+        said = dict(each for each in self.answers(questions) if each is not None)
         return [said[place] for place in range(len(questions))]
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer | Refusal]]:
+    def answers(
+        self, questions: Sequence[Question]
+    ) -> Iterator[tuple[int, Answer | Refusal] | None]:
         """The answers to one batch as they are finished, each with its question's place.
 
-        Raises EngineDied.
+        None now and then, as a sign of life, while there is none. Raises EngineDied.
         """
         if self._llm is None:
             raise EngineDied(f"{self.name} is not set up")
         engine = self._llm.llm_engine
         waiting: dict[str, int] = {}
+        sign = time.monotonic()
         for place, question in enumerate(questions):
             try:
                 (request,) = self._llm.enqueue(
@@ -103,6 +110,9 @@ class VllmModel:
                 if _is_dead(error):
                     raise EngineDied(f"vLLM died: {_brief(error)}") from error
                 yield place, Refusal(_brief(error))
+            if time.monotonic() - sign > SIGN_SECONDS:
+                yield None
+                sign = time.monotonic()
         while waiting:
             try:
                 finished = [each for each in engine.step() if each.finished]
@@ -113,6 +123,9 @@ class VllmModel:
                 if (asked := waiting.pop(each.request_id, None)) is not None:
                     output = each.outputs[0]
                     yield asked, Answer(output.text, output.finish_reason == "stop")
+            if time.monotonic() - sign > SIGN_SECONDS:
+                yield None
+                sign = time.monotonic()
 
     def close(self) -> None:
         """End the engine and what it started, and give its memory back."""
