@@ -204,6 +204,11 @@ PosterTime = Annotated[Duration, BeforeValidator(parse_duration), PlainSerialize
 class DeliverSection(Strict):
     """The delivered film. Never in a segment's key."""
 
+    colour_match: Literal["none", "seams", "first"] = Field(
+        default="none",
+        description="Bring each segment's pictures to the colours of the one before: seams lets go "
+        "of that until the segment's end, first holds on to it all through the shot.",
+    )
     crf: int = Field(default=18, ge=0, le=51, description="x264 quality; smaller is better.")
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
         default="medium", description="x264 and x265 effort."

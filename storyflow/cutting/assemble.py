@@ -18,8 +18,9 @@ import numpy as np
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.check import check_film
 from storyflow.cutting.coding import Coding, film_coding, further_codings
+from storyflow.cutting.colourmatch import Mode
 from storyflow.cutting.encoders import VideoFile
-from storyflow.cutting.geometry import geometry
+from storyflow.cutting.geometry import Geometry, geometry
 from storyflow.cutting.hls import write_hls
 from storyflow.cutting.label import Label
 from storyflow.cutting.pictures import Entry, Footage, Missing, film_pictures
@@ -48,7 +49,7 @@ class CutReport:
 
     `sha256` is the file's, `frames_sha256` the digest over its raw frames before encoding (see
     `digest_of`; empty for a preview). `missing` are the shots whose place a card holds. `timecode`
-    is the first frame's.
+    is the first frame's. `geometry` and `colour_match` are what was done to the masters' pictures.
     """
 
     path: Path
@@ -61,6 +62,8 @@ class CutReport:
     poster: Path | None = None
     timecode: str = ""
     others: tuple[Delivered, ...] = ()
+    geometry: Geometry | None = None
+    colour_match: Mode = "none"
 
 
 def assemble(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import overload
 
 from storyflow.cutting.aside import remove
 from storyflow.cutting.assemble import CutReport, assemble
+from storyflow.cutting.colourmatch import Mode, colour_match
+from storyflow.cutting.geometry import geometry
 from storyflow.cutting.label import label_of
 from storyflow.cutting.masters import master
 from storyflow.cutting.pictures import Entry, Footage, MasterError, Missing
@@ -47,7 +50,8 @@ def cut_film(
     CutError, StoreError, and DamagedError when a stored segment is damaged: render it again.
     """
     write_masters(plan, artifacts, store, folder, check)
-    entries = [_entry(plan, entry, artifacts, folder, missing) for entry in plan.cut]
+    match = deliver.colour_match
+    entries = [_entry(plan, entry, artifacts, folder, missing, match) for entry in plan.cut]
     whole = all(isinstance(entry, Footage) for entry in entries)
     name = PREVIEW if deliver.preview else FILM if whole else PARTIAL
     label = label_of(plan, deliver)
@@ -71,7 +75,7 @@ def cut_film(
         for stale in (PARTIAL, PREVIEW):
             remove(folder / stale)
             remove((folder / stale).with_suffix(".jpg"))
-    return report
+    return replace(report, geometry=geometry(plan.size, deliver), colour_match=match)
 
 
 def write_masters(
@@ -147,6 +151,7 @@ def _entry(
     artifacts: Mapping[str, Artifact],
     folder: Path,
     missing: Mapping[str, str],
+    match: Mode,
 ) -> Entry:
     take = plan.take(entry.shot, entry.take)
     if _is_whole(take, artifacts):
@@ -161,6 +166,7 @@ def _entry(
             into=entry.into,
             out=entry.out,
             titles=entry.titles,
+            grade=colour_match(plan, take, artifacts, match),
         )
     if entry.shot not in missing:
         absent = next(s for s in take.segments if s.recipe not in artifacts)

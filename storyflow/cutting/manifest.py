@@ -18,6 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.assemble import CutReport
+from storyflow.cutting.colourmatch import ColourMatch, colour_match
+from storyflow.cutting.geometry import Geometry
 from storyflow.cutting.shown import (
     ManifestTitle,
     ManifestTransition,
@@ -28,7 +30,7 @@ from storyflow.cutting.shown import (
 from storyflow.errors import InputError
 from storyflow.events import ShotFailed
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment
-from storyflow.store.artifacts import Artifact
+from storyflow.store.artifacts import Artifact, Regained
 from storyflow.store.kept import ready
 from storyflow.timing import timecode
 
@@ -58,6 +60,7 @@ class ManifestSegment:
     seconds: float | None = None
     numerics: str | None = None
     worker: str | None = None
+    regained: Regained | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class ManifestShot:
     is the cause where a card stands in for the shot. `continues` is what its first segment goes on
     from, where that is another take's frames; `beats` are what the storyboard says. `into`, `out`
     (None for cuts) and `titles` say which frames of the film show more than this shot's own; a
-    missing shot's titles are not shown. `scene` is its place in the manifest's `scenes`.
+    missing shot's titles are not shown. `match` is what the cut did to its colours, `scene` its
+    place in the manifest's `scenes`.
     """
 
     id: str
@@ -105,6 +109,7 @@ class ManifestShot:
     into: ManifestTransition | None = None
     out: ManifestTransition | None = None
     titles: tuple[ManifestTitle, ...] = ()
+    match: ColourMatch | None = None
     scene: int = 0
 
 
@@ -121,7 +126,7 @@ class ManifestFilm:
     """The film file: its name, its own sha256, and the digest over its raw frames.
 
     The file may be a preview, which has no such digest (empty). `timecode` is its first frame's,
-    `poster` a picture's path beside it.
+    `poster` a picture's path beside it, `geometry` how its pictures came from the masters'.
     """
 
     file: str
@@ -132,6 +137,7 @@ class ManifestFilm:
     timecode: str = ""
     poster: str | None = None
     others: tuple[ManifestFile, ...] = ()
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +178,10 @@ def make_manifest(
     for entry in plan.cut:
         length = entry.stop - entry.start
         take = plan.take(entry.shot, entry.take)
-        shots.append(_shot(plan, take, artifacts, reused, causes, entry, position))
+        shot = _shot(plan, take, artifacts, reused, causes, entry, position)
+        if film is not None and shot.missing is None:
+            shot = replace(shot, match=colour_match(plan, take, artifacts, film.colour_match))
+        shots.append(shot)
         position += length
     shown = {(entry.shot, entry.take) for entry in plan.cut}
     others = [
@@ -249,6 +258,7 @@ def _film(film: CutReport) -> ManifestFilm:
         timecode=film.timecode,
         poster=None if film.poster is None else film.poster.name,
         others=tuple(ManifestFile(name, path.as_posix()) for name, path in others),
+        geometry=film.geometry,
     )
 
 
@@ -327,4 +337,5 @@ def _segment(segment: Segment, artifact: Artifact | None, reused: bool) -> Manif
         seconds=artifact.seconds,
         numerics=artifact.numerics,
         worker=artifact.worker,
+        regained=artifact.regained,
     )
