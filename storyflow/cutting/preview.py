@@ -103,10 +103,13 @@ def write_preview(
         if not piece.exists():
             pieces.encode(index, check)
     with written_aside(path) as target:
-        if damaged := _join(pieces, paths, target, path, label, check):
-            for index in damaged:
-                pieces.encode(index, check)
-            damaged = _join(pieces, paths, target, path, label, check)
+        damaged = _join(pieces, paths, target, path, label, check)
+        # If others still differ from the first, which they are held against, that is the stranger.
+        for again in (damaged, [0]):
+            if damaged:
+                for index in again:
+                    pieces.encode(index, check)
+                damaged = _join(pieces, paths, target, path, label, check)
         if damaged:
             raise CutError(
                 f"the piece of shot {entries[damaged[0]].shot} for the preview, "
@@ -149,7 +152,8 @@ def _said(entry: Entry) -> str:
 def _join(
     pieces: _Pieces, paths: Sequence[Path], target: Path, path: Path, label: Label, check: Check
 ) -> list[int]:
-    """Copy the pieces one after the other; the numbers of those that can't be copied whole."""
+    """Copy the pieces one after the other; the numbers of those that can't be copied whole, or
+    whose headers differ from the first's."""
     import av
 
     joint = _Joint(pieces.fps, check)

@@ -20,6 +20,7 @@ _CURES = {
     errno.EACCES: ("permission is denied", "name a folder that can be written"),
     errno.EPERM: ("permission is denied", "name a folder that can be written"),
     errno.ENOTDIR: ("a part of the path is a file", "name a folder"),
+    errno.EEXIST: ("a file is in the way", "name a folder"),
     errno.ENOENT: ("it does not exist or vanished", "check that its disk is mounted"),
     errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
     errno.ESTALE: ("the network folder was lost", "mount it again, then run the same command"),
