@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         write_prompts,
     )
     from storyflow.captioning import caption_clips, enhance_prompts, qc_captions
+    from storyflow.edits import conform, handover
     from storyflow.errors import (
         BudgetError,
         Cancelled,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         StoryboardError,
         StoryflowError,
     )
+    from storyflow.quality import qc_film
     from storyflow.reports import report
     from storyflow.run import Run
     from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
@@ -62,8 +64,10 @@ _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
     "replay retry schema show start write_ids write_prompts",
     "storyflow.captioning": "caption_clips enhance_prompts qc_captions",
+    "storyflow.edits": "conform handover",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError",
+    "storyflow.quality": "qc_film",
     "storyflow.reports": "report",
     "storyflow.run": "Run",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
@@ -98,16 +102,19 @@ __all__ = [
     "check",
     "choose_take",
     "collect_garbage",
+    "conform",
     "cut",
     "diff",
     "dump",
     "enhance_prompts",
     "forget_runs",
+    "handover",
     "hold",
     "load",
     "parse",
     "plan",
     "qc_captions",
+    "qc_film",
     "quote",
     "release",
     "render",

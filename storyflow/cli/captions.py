@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from storyflow.cli.app import app, print_json
+from storyflow.cli.bar import bar
 from storyflow.cli.options import (
     Address,
     AllowOutside,
@@ -23,6 +24,7 @@ from storyflow.cli.options import (
     StoryboardFile,
     shot_ids,
 )
+from storyflow.cli.quality import qc
 
 if TYPE_CHECKING:
     from storyflow.prompts.bulk import Bulk
@@ -32,14 +34,6 @@ Csv = Annotated[Path, typer.Option("--out", help="CSV file; what it has already 
 ModelPipeline = Annotated[
     str, typer.Option("--pipeline", "-p", help="Pipeline profile whose model is asked.")
 ]
-
-qc = typer.Typer(help="Look at what was rendered.", no_args_is_help=True)
-app.add_typer(qc, name="qc")
-
-
-@qc.callback()
-def _qc() -> None:
-    """Look at what was rendered."""
 
 
 @app.command()
@@ -59,18 +53,16 @@ def caption(
     """
     from storyflow.captioning import caption_clips
 
-    with _progress("clips") as progress:
-        done = caption_clips(
-            source,
-            out,
-            pipeline=pipeline,
-            settings=settings or (),
-            cluster=cluster,
-            address=address,
-            notify=_notify,
-            progress=progress,
-        )
-    _end(done, "clip")
+    work = partial(
+        caption_clips,
+        source,
+        out,
+        pipeline=pipeline,
+        settings=settings or (),
+        cluster=cluster,
+        address=address,
+    )
+    _in_bulk("clip", work)
 
 
 @app.command()
@@ -90,18 +82,16 @@ def enhance(
     """
     from storyflow.captioning import enhance_prompts
 
-    with _progress("prompts") as progress:
-        done = enhance_prompts(
-            source,
-            out,
-            pipeline=pipeline,
-            settings=settings or (),
-            cluster=cluster,
-            address=address,
-            notify=_notify,
-            progress=progress,
-        )
-    _end(done, "prompt")
+    work = partial(
+        enhance_prompts,
+        source,
+        out,
+        pipeline=pipeline,
+        settings=settings or (),
+        cluster=cluster,
+        address=address,
+    )
+    _in_bulk("prompt", work)
 
 
 @qc.command()
@@ -145,25 +135,10 @@ def _notify(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-@contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; elsewhere nothing, the summary says it all."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(unit, total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield progress
-
-
-def _end(done: Bulk, noun: str) -> None:
+def _in_bulk(noun: str, work: Callable[..., Bulk]) -> NoReturn:
+    """Do the work with a bar on a terminal (elsewhere the summary says it all), and leave."""
+    with bar(f"{noun}s") as progress:
+        done = work(notify=_notify, progress=progress)
     for name, cause in done.failed:
         print(f"{name}: {cause}", file=sys.stderr)
     failed = f", {len(done.failed)} failed" if done.failed else ""

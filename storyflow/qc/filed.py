@@ -54,6 +54,11 @@ def series_path(folder: Path, master: Path) -> Path:
     return folder / "qc" / f"{master.stem}.safetensors"
 
 
+def joint_path(folder: Path, name: str) -> Path:
+    """Where the series around the joint of two takes are kept."""
+    return folder / "qc" / f"joint.{name}.safetensors"
+
+
 def write_series(path: Path, series: Series, tag: str) -> Path:
     """Write a take's series. Raises CutError when the disk refuses."""
     import numpy as np

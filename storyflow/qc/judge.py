@@ -35,13 +35,13 @@ class Joint:
 
 @dataclass(frozen=True)
 class Subject:
-    """A take to be judged: `shown` are the frames [start, stop) that the film shows of it, all of
-    them for a take that is not in the film."""
+    """A take to be judged: `shown` are the stretches [start, stop) that the film shows of it, all
+    of it for a take that is not in the film."""
 
     shot: str
     take: int
     tag: str
-    shown: tuple[int, int]
+    shown: tuple[tuple[int, int], ...]
     joints: tuple[Joint, ...]
     fps: Fraction
 
@@ -53,19 +53,20 @@ class Subject:
 
 def judge(subject: Subject, series: Series, limits: Limits) -> TakeQuality:
     """All that is found in one take."""
-    first, last = subject.shown
     seams, verdicts = [], []
     for joint in subject.joints:
         seam, told = judge_seam(subject, series, joint, joint.frame, limits)
-        shown = first < joint.frame < last
+        shown = any(first < joint.frame < last for first, last in subject.shown)
         seams.append(seam if shown else replace(seam, level="pass", shown=False))
         verdicts += told if shown else []
     found = None
     if len(subject.joints) >= FEWEST:
         found = drift(series, [joint.frame for joint in subject.joints])
         verdicts += _drifting(subject, found, limits)
-    verdicts += _inside(subject, series, limits)
-    verdicts += _trends(subject, series, limits)
+    for first, last in subject.shown:
+        verdicts += _inside(subject, series, first, last, limits)
+        verdicts += _jumps(subject, series, first, last, limits)
+        verdicts += _trends(subject, series.cut(first, last), limits)
     pulse = rhythm(series, [joint.frame for joint in subject.joints])
     if pulse is not None and (level := limits.rhythm.level(pulse)) != "pass":
         text = f"brightness pulses every four frames: {pulse:.1f} times as much in one of them"
@@ -128,9 +129,10 @@ def _drifting(subject: Subject, found: Drift, limits: Limits) -> Iterator[Verdic
             yield _verdict(subject, measure, limit, level, value, text)
 
 
-def _inside(subject: Subject, series: Series, limits: Limits) -> Iterator[Verdict]:
-    """Faults of single frames and stretches, where the film shows them."""
-    first, last = subject.shown
+def _inside(
+    subject: Subject, series: Series, first: int, last: int, limits: Limits
+) -> Iterator[Verdict]:
+    """Stretches that stand still, are black or repeat themselves, among frames [first, last)."""
     rate = float(subject.fps)
     for stretch in repeated(series):
         level = limits.repeats.level(stretch.frames)
@@ -150,12 +152,12 @@ def _inside(subject: Subject, series: Series, limits: Limits) -> Iterator[Verdic
             if stop > start and (level := limit.level(seconds)) != "pass":
                 text = words.format(seconds)
                 yield _verdict(subject, measure, limit, level, seconds, text, start, stop)
-    yield from _jumps(subject, series, limits)
 
 
-def _jumps(subject: Subject, series: Series, limits: Limits) -> Iterator[Verdict]:
-    """Cuts, jumps and flashes at frames that no plan put there."""
-    first, last = subject.shown
+def _jumps(
+    subject: Subject, series: Series, first: int, last: int, limits: Limits
+) -> Iterator[Verdict]:
+    """Cuts, jumps and flashes among frames [first, last), where no plan put them."""
     joints = {joint.frame + apart for joint in subject.joints for apart in range(-NEAR, NEAR + 1)}
     cuts, moved, coloured = cut_ratios(series), ratios(series.warp), colour_jumps(series)
     seen = -NEAR - 1
@@ -186,8 +188,7 @@ def _jumps(subject: Subject, series: Series, limits: Limits) -> Iterator[Verdict
                 yield _verdict(subject, measure, limit, level, value, text, frame)
 
 
-def _trends(subject: Subject, series: Series, limits: Limits) -> Iterator[Verdict]:
-    shown = series.cut(*subject.shown)
+def _trends(subject: Subject, shown: Series, limits: Limits) -> Iterator[Verdict]:
     grown = trend(shown.chroma)
     if grown is not None and (level := limits.chroma_trend.level(grown - 1)) != "pass":
         text = f"colour grows all the time, by {100 * (grown - 1):.0f} % in the end"
