@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storyflow.planning.finish import Account
+from storyflow.planning.finish import Account, Estimate
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class BillRow:
 def bill(account: Account) -> tuple[BillRow, ...]:
     """The rows of a run's account: segments, GPU-hours, time, cost; those that are known."""
     made = account.estimate
+    if made is not None and not known(made):
+        made = None
     planned = "" if made is None else str(made.segments)
     rows = [BillRow("segments", planned, str(account.rendered))]
     if account.gpu_seconds is not None:
@@ -36,6 +38,11 @@ def bill(account: Account) -> tuple[BillRow, ...]:
         money = None if made is None else made.money
         rows.append(_row(name, money, account.money, lambda m: f"{m:.4g}"))
     return tuple(rows)
+
+
+def known(estimate: Estimate) -> bool:
+    """Whether anybody knew how long rendering would take."""
+    return estimate.timed or estimate.gpu_seconds > 0
 
 
 def duration(seconds: float) -> str:

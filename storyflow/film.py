@@ -34,6 +34,7 @@ from storyflow.planning.planner import make_plan
 from storyflow.poison import FAILED, Poison
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
+from storyflow.reporting.write import report_or_tell
 from storyflow.rooting import root_of, rooted
 from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
@@ -118,7 +119,10 @@ async def render_film(
         # A model's words change what is to be rendered.
         if await write_words(order, made.plan, emit, held):
             made = replace(prepare(order), estimate=made.estimate)
-        return await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
+        result = await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
+        if order.profile.deliver.report:
+            await stoppable(partial(report_or_tell, order.folder, partial(_tell, emit)))
+        return result
 
 
 async def _render(

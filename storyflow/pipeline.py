@@ -251,6 +251,9 @@ class DeliverSection(Strict):
         description="Time in the film of the picture in film.jpg. Without: the middle of the "
         "first shot.",
     )
+    report: bool = Field(
+        default=True, description="Write report.html and the contact sheet after each cut."
+    )
 
 
 class Profile(Strict):

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from storyflow.billing import bill, duration
+from storyflow.billing import bill, duration, known
 from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import PlanRow, Quote
 from storyflow.planning.finish import Account, Estimate
@@ -85,7 +85,7 @@ def print_account(account: Account, console: Console | None = None) -> None:
     made = account.estimate
     if made is None or account.seconds is None or account.gpu_seconds is None:
         return
-    if not made.timed and not made.gpu_seconds:
+    if not known(made):
         return
     if not made.segments and not account.rendered:
         return
@@ -143,7 +143,7 @@ def spans(names: Iterable[str]) -> str:
 def _estimate_lines(made: Estimate) -> Iterator[str]:
     if not made.segments and not made.prompts:
         return
-    if not made.timed and not made.gpu_seconds:
+    if not known(made):
         yield f"time is not known: {escape(made.source)}"
         return
     money = "" if made.money is None else f", {made.money:.2f} {made.currency}"

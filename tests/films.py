@@ -11,7 +11,7 @@ import storyflow
 from storyflow.events import Event, Result, SegmentDone
 from storyflow.ordering import Options
 
-SMALL = ("frame=96x64", "deliver.preset=ultrafast")
+SMALL = ("frame=96x64", "deliver.preset=ultrafast", "deliver.report=false")
 """Profile settings that make slate films quick."""
 
 THREE_SHOTS = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from storyflow.billing import bill, duration
+from storyflow.billing import bill, duration, known
 from storyflow.cutting.cut import master_of
 from storyflow.cutting.manifest import Manifest, ManifestSegment, ManifestShot, read_manifest
 from storyflow.cutting.masters import tag_of
@@ -116,7 +116,7 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
         panels=panels(stretches, manifest.frames),
         measured=_measured(seen),
         bill=() if account is None else bill(account),
-        bill_source="" if estimate is None else estimate.source,
+        bill_source=estimate.source if estimate is not None and known(estimate) else "",
         remarks=_film_remarks(quality),
         delivery=_delivery(quality, manifest),
         rendered=sum(segment.rendered is True for segment in segments),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storyflow.cutting.aside import written_aside
-from storyflow.errors import CutError, StoryflowError
+from storyflow.errors import Cancelled, StoryflowError
 from storyflow.stopping import Check, go_on
 
 PAGE = "report.html"
@@ -54,10 +54,16 @@ def write_report(folder: Path, check: Check = go_on) -> Report:
 
 
 def report_or_tell(folder: Path, tell: Callable[[str], None], check: Check = go_on) -> None:
-    """Write the report; what goes wrong is told in one line: a film is a film without it."""
+    """Write the report; what goes wrong is told in one line, as a film is a film without it.
+
+    Raises what `check` raises.
+    """
     try:
         write_report(folder, check)
-    except CutError as error:
-        tell(f"no report: {error}")
+    except Cancelled:
+        raise
     except StoryflowError as error:
-        tell(f"no report: {error}")
+        tell(f"no report was written: {error}")
+    except Exception as error:
+        # A flaw in the report must not look like one in the film, which is whole.
+        tell(f"no report was written: {type(error).__name__}: {error}")
