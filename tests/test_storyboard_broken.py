@@ -212,6 +212,29 @@ TABLE = [
         _shots("{do: x, title: {text: SWAN, at: 3s, dur: 2s}}"),
         "title-outside-shot", 3, 18, "the shot ends at 4s",
     ),
+    Broken(
+        "title-style",
+        _shots("{do: x, title: {text: SWAN, as: lower fourth}}"),
+        "unknown-title-style", 3, 35, "did you mean 'lower-third'",
+    ),
+    Broken(
+        "ground",
+        _shots("{do: x, title: {text: SWAN, as: card, ground: mauve}}"),
+        "unknown-color", 3, 49, "#204060",
+    ),
+    Broken(
+        "ground-without-card",
+        _shots("{do: x, title: {text: SWAN, ground: white}}"),
+        "ground-without-card", 3, 18, "as: card",
+    ),
+    Broken(
+        "titles-collide",
+        _shots("{do: x, title: [A, {text: B, at: 0}]}"),
+        "titles-collide", 3, 22, "one after the other",
+    ),
+    Broken(
+        "wipe-nowhere", _shots("x", "{do: y, in: wipe 1s}"), "bad-transition", 4, 15, "wipe left"
+    ),
     # What shots begin with.
     Broken("prev-first", _shots("{do: x, from: prev}"), "no-shot-before", 3, 17, "remove"),
     Broken(

@@ -138,6 +138,9 @@ def test_expressions_of_the_captioner_are_spelt_its_way_and_others_stay() -> Non
         ("cut", Cue()),
         ("Dissolve 1s", Cue("dissolve", Duration(seconds=Fraction(1)))),
         ("dissolve", parse_cue("dissolve 1s")),
+        ("wipe left 1s", Cue("wipe", Duration(seconds=Fraction(1)), way="left")),
+        ("Wipe Up", Cue("wipe", Duration(seconds=Fraction(1)), way="up")),
+        ("wipe down 12f", Cue("wipe", Duration(frames=12), way="down")),
         ("fade black 24f", Cue("fade", Duration(frames=24))),
         ("fade", parse_cue("fade black 1s")),
         ("fade to white 1s", parse_cue("fade white 1s")),
@@ -150,7 +153,17 @@ def test_transitions_are_read(written: str, cue: Cue) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "wipe 1s", "cut 1s", "fade mauve", "fade 1s black", "dissolve white 1s"]
+    "written",
+    [
+        "",
+        "wipe 1s",
+        "wipe in 1s",
+        "wipe left 1s 2s",
+        "cut 1s",
+        "fade mauve",
+        "fade 1s black",
+        "dissolve white 1s",
+    ],
 )
 def test_an_unknown_transition_names_the_forms(written: str) -> None:
     with pytest.raises(UnknownWord) as caught:

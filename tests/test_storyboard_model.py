@@ -228,6 +228,11 @@ TAKEN = [
     {"do": "x", "angle": "WORM'S EYE"},
     *({"do": "x", "dur": dur} for dur in (8, 8.5, "8s", "1:30", "192f")),
     *({"do": "x", "title": title} for title in ("A", {"text": "A"}, [{"text": "A"}])),
+    *(
+        {"do": "x", "title": {"text": "A", "as": s}}
+        for s in ("center", "Lower third", "lower-third")
+    ),
+    {"do": "x", "title": {"text": "A", "as": "card", "ground": "#aB0102"}},
     {"beats": ["x", {"do": "y"}]},
     {"do": "x", "who": "keeper"},
     {"do": 2001},
@@ -243,6 +248,8 @@ REFUSED = [
     {"in": "wipe 1s"},
     {"beats": "x"},
     {"title": {"at": 1}},
+    {"title": {"text": "A", "as": "subtitle"}},
+    {"title": {"text": "A", "as": "card", "ground": "mauve"}},
     [],
     True,
 ]

@@ -373,6 +373,67 @@ def test_half_of_a_dissolve_lies_in_each_shot() -> None:
     assert _codes({"film": "a", "shots": shots}) == ["long-joint"]
 
 
+def test_a_wipe_stands_on_both_sides_of_its_cut() -> None:
+    first, second = _film("x", {"do": "y", "in": "wipe up 1s"}).shots
+    assert first.out == second.into == Transition("wipe", 24, way="up")
+    for other in ("wipe down 1s", "dissolve 1s", "wipe up 2s"):
+        film = {"film": "a", "shots": [{"do": "x", "out": other}, {"do": "y", "in": "wipe up 1s"}]}
+        assert _codes(film) == ["contradicting-joint"]
+    film = {"film": "a", "shots": ["x", {"do": "y", "from": "prev", "in": "wipe left"}]}
+    assert _codes(film) == ["dissolve-into-continuation"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "into", "out", "fits"),
+    [
+        (24, "dissolve 24f", "dissolve 24f", True),
+        (23, "dissolve 23f", "dissolve 23f", True),
+        (23, "dissolve 23f", "wipe up 23f", True),
+        (24, "dissolve 25f", "cut", False),
+        (23, "dissolve 23f", "fade 11f", True),
+        (23, "dissolve 23f", "fade 12f", False),
+        (23, "fade 13f", "dissolve 23f", False),
+        (23, "fade 12f", "dissolve 22f", True),
+    ],
+)
+def test_two_transitions_of_a_shot_may_meet_but_not_overlap(
+    frames: int, into: str, out: str, fits: bool
+) -> None:
+    shot = {"do": "y", "dur": f"{frames}f", "in": into, "out": out}
+    if fits:
+        assert _film("x", shot, "z").shots[1].frames == frames
+    else:
+        assert set(_codes({"film": "a", "shots": ["x", shot, "z"]})) == {"long-joint"}
+
+
+def test_a_title_is_shown_as_its_author_says() -> None:
+    assert _shot(title="SWAN").titles[0].style == "center"
+    told = [("centre", "center"), ("Lower Third", "lower-third"), ("lower-third", "lower-third")]
+    for written, style in told:
+        assert _shot(title={"text": "SWAN", "as": written}).titles[0].style == style
+    card = _shot(title={"text": "SWAN", "as": "card", "ground": "#204060"}).titles[0]
+    assert (card.style, card.ground) == ("card", "#204060")
+    assert _shot(title={"text": "SWAN", "as": "card"}).titles[0].ground == "black"
+
+
+def test_a_title_without_a_time_gives_way_to_the_next_one_in_its_place() -> None:
+    titles = [
+        "ONE",
+        {"text": "Ada", "as": "lower third", "at": "1s"},
+        {"text": "TWO", "at": "3s", "as": "card"},
+    ]
+    one, ada, two = _shot(title=titles).titles
+    assert (one.at, one.frames, ada.frames, two.frames) == (0, 72, 72, 24)
+
+
+def test_two_titles_can_not_stand_in_one_place_at_once() -> None:
+    titles = [{"text": "ONE", "dur": "2s"}, {"text": "TWO", "as": "card", "at": "1s"}]
+    assert _codes({"film": "a", "shots": [{"do": "x", "title": titles}]}) == ["titles-collide"]
+    titles[1]["as"] = "lower third"
+    assert len(_shot(title=titles).titles) == 2
+    assert _codes({"film": "a", "shots": [{"do": "x", "title": ["A", "B"]}]}) == ["titles-collide"]
+
+
 def test_a_title_counts_within_its_shot() -> None:
     title = _shot(title={"text": "SWAN", "at": "2s", "dur": "1s"}).titles[0]
     assert (title.text, title.at, title.frames) == ("SWAN", 48, 24)

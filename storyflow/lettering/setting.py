@@ -6,6 +6,8 @@ Everything stays within 90 % of the picture's width and height, its safe title a
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -108,12 +110,10 @@ def _broken(words: Sequence[str], letters: int, bold: bool, room: int) -> list[s
         return None
     space = face.getlength(" ")
     fewest = len(_filled(widths, space, room))
-    widest = next(
-        width
-        for width in range(room + 1)
-        if width >= max(widths, default=0) and len(_filled(widths, space, width)) <= fewest
-    )
-    stops = accumulate(_filled(widths, space, widest), initial=0)
+    narrow = range(math.ceil(max(widths, default=0)), room + 1)
+    # The narrowest width that gives as few lines makes them even.
+    width = bisect_left(narrow, True, key=lambda w: len(_filled(widths, space, w)) <= fewest)
+    stops = accumulate(_filled(widths, space, narrow[width]), initial=0)
     return [" ".join(words[start:stop]) for start, stop in pairwise(stops)]
 
 

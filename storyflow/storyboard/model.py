@@ -189,7 +189,7 @@ class Title(Authored):
     at: f.Time | None = None
     """When it appears, counted from the shot's beginning. Without: at once."""
     dur: f.Length | None = None
-    """How long it stays. Without: to the end of the shot."""
+    """How long it stays. Without: to the next title in its place, or to the end of the shot."""
     if TYPE_CHECKING:
 
         def __init__(self, /, **data: Any) -> None: ...

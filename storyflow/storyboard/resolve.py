@@ -27,10 +27,10 @@ from storyflow.storyboard.resolved import (
     ResolvedFilm,
     ResolvedScene,
     ResolvedShot,
-    Title,
     Transition,
 )
 from storyflow.storyboard.sources import Folder, refuse_cycles, source_of
+from storyflow.storyboard.titles import titles_of
 
 RATE = Fraction(24)
 """Frames per second where the film does not say."""
@@ -270,7 +270,7 @@ def _resolve_shots(
                 end=source.end,
                 follows=source.follows,
                 fit="pad" if _default(shot, defaults, "fit") == "pad" else "crop",
-                titles=_titles(shot, sum(frames), rate, spot, report),
+                titles=titles_of(shot, sum(frames), rate, spot, report),
                 takes=takes,
                 take=shot.take,
                 seed=shot.seed,
@@ -296,46 +296,6 @@ def _default(shot: Shot, defaults: Sequence[Authored | None], name: str) -> Any:
         if (value := getattr(level, name, None)) is not None:
             return value
     return None
-
-
-def _titles(
-    shot: Shot, frames: int, rate: Fraction, spot: Spot, report: Report
-) -> tuple[Title, ...]:
-    titles: list[Title] = []
-    for number, title in enumerate(shot.title):
-        key = f"title.{number}" if len(shot.title) > 1 else "title"
-        at = 0 if title.at is None else to_frames(title.at, rate, spot, "title.at", report)
-        dur = max(frames - at, 1)
-        if title.dur is not None:
-            dur = to_frames(title.dur, rate, spot, "title.dur", report, least=1)
-        if at + dur > frames:
-            what = (
-                f"the title stands until {as_time(at + dur, rate)}, the shot ends at "
-                f"{as_time(frames, rate)}"
-            )
-            cure = "show it earlier or shorter"
-            report.error(spot, key, "title-outside-shot", what, value=title.text, cure=cure)
-        style = title.as_ or "center"
-        if title.ground is not None and style != "card":
-            what = "only a card has a ground"
-            report.error(spot, key, "ground-without-card", what, cure="add 'as: card'")
-        ground = title.ground or "black"
-        place = spot.where("title", number)
-        made = Title(title.text, at, dur, style, ground, where=place)
-        if other := next((t for t in titles if _collide(t, made)), None):
-            what = f"the title stands where {other.text!r} stands until "
-            what += as_time(other.at + other.frames, rate)
-            cure = "show one after the other, or one of them as a lower third"
-            report.error(spot, key, "titles-collide", what, value=title.text, cure=cure)
-        titles.append(made)
-    return tuple(titles)
-
-
-def _collide(one: Title, other: Title) -> bool:
-    """Whether two titles of a shot are seen at once in one place: cards have theirs in the middle,
-    too."""
-    apart = one.at + one.frames <= other.at or other.at + other.frames <= one.at
-    return not apart and (one.style == "lower-third") == (other.style == "lower-third")
 
 
 def _check_length(film: Film, frames: int, rate: Fraction, top: Spot, report: Report) -> None:
