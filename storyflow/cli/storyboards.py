@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,13 @@ from storyflow.cli.options import AllowOutside, AsJson, Pipeline, StoryboardFile
 
 if TYPE_CHECKING:
     from storyflow.ordering import Options
+
+
+class SchemaKind(Enum):
+    """What `storyflow schema` can describe."""
+
+    storyboard = "storyboard"
+    cut = "cut"
 
 
 @app.command()
@@ -58,11 +66,15 @@ def show(
 
 
 @app.command()
-def schema() -> None:
-    """Print the storyboard's JSON Schema, for completion in an editor."""
+def schema(
+    kind: Annotated[
+        SchemaKind, typer.Argument(metavar="[KIND]", help="storyboard or cut (a cut list).")
+    ] = SchemaKind.storyboard,
+) -> None:
+    """Print the JSON Schema of storyboards or cut lists, for completion in an editor."""
     import storyflow
 
-    print_json(storyflow.schema())
+    print_json(storyflow.schema(kind.value))
 
 
 @app.command()

@@ -40,6 +40,7 @@ class VideoFile:
         self, target: Path, path: Path, coding: Coding, size: Size, fps: Fraction, label: Label
     ) -> None:
         self.path, self.coding, self.frames = path, coding, 0
+        self._reel = label.reel
         self._size, self._fps = size, fps
         self._converter = _Bt709(coding.pixels)
         with self._telling():
@@ -72,6 +73,9 @@ class VideoFile:
         context.time_base = 1 / self._fps
         context.thread_count = THREADS
         context.options = dict(coding.options)
+        if self._reel:
+            # The muxer moves it to the timecode track.
+            self._stream.metadata["reel_name"] = self._reel
         if coding.keyframes is not None:
             context.gop_size = coding.keyframes
         if coding.tag is not None:

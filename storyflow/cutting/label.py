@@ -20,12 +20,14 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Label:
-    """The tags of a file. `timecode` is its first frame's, `HH:MM:SS:FF`, non-drop."""
+    """The tags of a file. `timecode` is its first frame's, `HH:MM:SS:FF`, non-drop; `reel` names
+    the tape that it would be on, empty for none."""
 
     title: str = ""
     about: str = ""
     timecode: str = START
     chapters: tuple[Chapter, ...] = ()
+    reel: str = ""
 
 
 def label_of(plan: Plan, deliver: DeliverSection) -> Label:

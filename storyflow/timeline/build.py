@@ -256,12 +256,12 @@ def _range(start: int, frames: int, contents: Contents) -> otio.opentime.TimeRan
     return otio.opentime.TimeRange(_time(start, contents), _time(frames, contents))
 
 
-def lines_left_out(plan: Plan, form: Form) -> Sequence[str]:
+def lines_left_out(contents: Contents, form: Form) -> Sequence[str]:
     """What a form can't say of this film, for people."""
     if form == "otio":
         return ()
     found = []
-    position = 0
+    plan, position = contents.plan, contents.start
     for entry in plan.cut:
         at = timecode(position, plan.fps)
         if entry.into.kind == "fade":
