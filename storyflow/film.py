@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from storyflow.asked import Asked
 from storyflow.budget import Budget
 from storyflow.claim import claimed
 from storyflow.cluster import Cluster
@@ -53,7 +54,8 @@ class Order:
     `shots` limits rendering to these and what they continue; None is every shot, an empty set
     renders nothing and cuts what the store has. `budget` limits what may be used, `one_class` holds
     the run to one numerics class. `allow_outside` lets references lead out of the
-    storyboard's folder. `kind` is the profile's. With a cut list the film follows that.
+    storyboard's folder. `kind` is the profile's. With a cut list the film follows that. `asked` is
+    noted beside the film.
     """
 
     film: Film
@@ -69,6 +71,7 @@ class Order:
     budget: Budget = Budget()  # noqa: RUF009 - frozen
     one_class: bool = False
     cut: CutList | None = None
+    asked: Asked | None = None
 
     def open_store(self) -> Store:
         """The store that it names. Raises StoreError."""
@@ -130,7 +133,7 @@ async def _render(
 ) -> Result:
     """What is rendered and cut, once the words are there; `used` GPU-seconds went into those."""
     plan, kind = made.plan, made.kind
-    with recording(order.folder, plan, made.estimate, emit) as (noted, emit):
+    with recording(order.folder, plan, made.estimate, emit, order.asked) as (noted, emit):
         root = root_of(plan, kind, made.lock, order.pipeline, order.folder)
         renders = order.shots is None or bool(order.shots)
         tell = partial(_tell, emit)

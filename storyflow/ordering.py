@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
+from storyflow.asked import asked_for
 from storyflow.beforehand import estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
@@ -21,6 +22,7 @@ from storyflow.lock import Lock
 from storyflow.lockfile import lock_path, write_lock
 from storyflow.pipeline import load_profile
 from storyflow.planning.nodes import Plan
+from storyflow.record import read_record
 from storyflow.settings import find_named, locate
 from storyflow.storyboard.load import load
 from storyflow.storyboard.model import Film
@@ -79,6 +81,7 @@ def order(
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
     film = read_film(film, allow_outside=allow_outside)
     name, profile = load_profile(pipeline, settings)
+    given = cluster
     overrides = [f"address={address}"] if address is not None else []
     overrides += worker_overrides(workers, priority)
     if isinstance(cluster, Cluster):
@@ -110,7 +113,31 @@ def order(
         budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
         one_class=one_class,
         cut=read_cut(cut_path(Path(file))) if file and edit else None,
+        asked=asked_for(file, pipeline, settings, given, store),
     )
+
+
+def asked_again(film: Storyboard, options: Options) -> tuple[Storyboard, Options]:
+    """A film's folder as the storyboard and the options that it was last made from.
+
+    What `options` say counts instead; settings come after the earlier ones. Anything else than a
+    folder is handed back as it is. Raises InputError for a folder without a film.
+    """
+    if isinstance(film, Film) or not Path(film).is_dir():
+        return film, options
+    folder = Path(film)
+    record = read_record(folder)
+    asked = None if record is None else record.asked
+    if asked is None:
+        raise InputError(f"{folder} doesn't tell what it was made from", cure="name the storyboard")
+    again = Options(pipeline=asked.pipeline, out=folder)
+    if asked.cluster is not None:
+        again["cluster"] = asked.cluster
+    if asked.store is not None:
+        again["store"] = asked.store
+    again.update(options)
+    again["settings"] = (*asked.settings, *options.get("settings", ()))
+    return asked.storyboard, again
 
 
 def known_shots(what: Order, planned: Plan) -> None:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from storyflow.asked import Asked
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.manifest import Manifest, read_manifest
 from storyflow.errors import CutError, InputError
@@ -37,7 +38,7 @@ class Record:
     """What a film in this folder was last made of.
 
     `when` is the time of its last run (ISO 8601), `last` the account of the last one that had
-    anything to render.
+    anything to render, `asked` how the film was asked for.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Record:
     when: str = ""
     segments: tuple[Was, ...] = ()
     last: Account | None = None
+    asked: Asked | None = None
     storyflow: Literal[1] = 1
 
     @property
@@ -56,8 +58,8 @@ class Record:
 class Recorder:
     """Notes what a run does, from its events."""
 
-    def __init__(self, plan: Plan, estimate: Estimate | None) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, estimate: Estimate | None, asked: Asked | None) -> None:
+        self._plan, self._asked = plan, asked
         self._began = time.monotonic()
         self._account = Account(datetime.now(UTC).isoformat(timespec="seconds"), estimate)
         self._keys: dict[str, str] = {}
@@ -110,18 +112,18 @@ class Recorder:
         if before is not None and not account.rendered:
             # A run that rendered nothing doesn't hide the bill of the one that did.
             account, when = before.last or account, when if self._keys else before.when
-        return Record(plan.title, plan.pipeline, when, tuple(found.values()), account)
+        return Record(plan.title, plan.pipeline, when, tuple(found.values()), account, self._asked)
 
 
 @contextmanager
 def recording(
-    folder: Path, plan: Plan, estimate: Estimate | None, emit: Emit
+    folder: Path, plan: Plan, estimate: Estimate | None, emit: Emit, asked: Asked | None = None
 ) -> Iterator[tuple[Recorder, Emit]]:
     """Record what happens inside into the folder's `run.json`, however it ends.
 
     Yields the recorder, and an `emit` that lets it listen.
     """
-    recorder = Recorder(plan, estimate)
+    recorder = Recorder(plan, estimate, asked)
 
     def told(event: Event) -> None:
         recorder.note(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -80,26 +81,49 @@ def render(
 
 @app.command()
 def cut(
-    file: StoryboardFile,
-    pipeline: Pipeline = "toybox",
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The storyboard, or the folder of its film.")
+    ],
+    formats: Annotated[
+        str | None,
+        typer.Option("--format", help="Deliver these, too: h265,prores,dnxhr,ffv1,hls."),
+    ] = None,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="film.preview.mp4, at once: only what changed is encoded."),
+    ] = False,
+    pipeline: Annotated[
+        str | None,
+        typer.Option("--pipeline", "-p", help="Pipeline profile [toybox, or the folder's last]."),
+    ] = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Cluster file [local, or the folder's last].")
+    ] = None,
     settings: Settings = None,
+    edit: FollowEdit = True,
 ) -> None:
     """Cut the film again from what is rendered; renders nothing."""
     import storyflow
+    from storyflow.ordering import Options
 
-    run = storyflow.start(
-        file,
-        pipeline=pipeline,
-        out=out,
-        store=store,
-        cluster=cluster,
-        settings=settings or (),
-        shots=(),
-    )
-    follow(run)
+    asked = [*(settings or ())]
+    if formats is not None:
+        names = ", ".join(name.strip() for name in formats.split(","))
+        asked.append(f"deliver.formats=[{names}]")
+    if preview:
+        asked.append("deliver.preview=true")
+    options = Options(settings=asked, shots=(), edit=edit)
+    if pipeline is not None:
+        options["pipeline"] = pipeline
+    if cluster is not None:
+        options["cluster"] = cluster
+    if out is not None:
+        options["out"] = out
+    if store is not None:
+        options["store"] = store
+    follow(storyflow.start(file, **options))
 
 
 @app.command()
