@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from storyflow import lockfile
 from storyflow.beforehand import diff_of, estimate_of, look_ahead
 from storyflow.cluster import Cluster, load_cluster
+from storyflow.cutlist import cut_schema
 from storyflow.draining import Draining
 from storyflow.errors import (
     InputError,
@@ -34,7 +35,6 @@ from storyflow.ordering import (
     Options,
     Storyboard,
     accept,
-    asked_again,
     known_shots,
     order,
     read_film,
@@ -125,13 +125,9 @@ def replay(
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     """Begin to render and return at once: events, cancelling and the result are the run's.
 
-    Instead of a storyboard the folder of a film will do: it is made like the last time, but for
-    what the options say.
-
     Raises InputError for what can't be rendered at all, BudgetError for what would cost more than
     the limits allow; everything later is in the run's result.
     """
-    film, options = asked_again(film, options)
     what = order(film, **options)
     made = accept(what)
     tally = _Tally(what, made)
@@ -167,10 +163,7 @@ def retry(film: Storyboard, **options: Unpack[Options]) -> tuple[Failed, ...]:
 
 
 def cut(film: Storyboard, **options: Unpack[Options]) -> Result:
-    """Cut a film again from what the store has; renders nothing. Raises like `render`.
-
-    What isn't rendered becomes cards in a partial film. The film's folder will do, as for `start`.
-    """
+    """Cut a film again from what the store has; renders nothing. Raises like `render`."""
     options["shots"] = ()
     return start(film, **options).result()
 
@@ -184,9 +177,9 @@ def show(film: Storyboard, *, resolved: bool = False) -> str:
     return resolved_yaml(resolve(film), film.origin.root) if resolved else dump(film)
 
 
-def schema() -> dict[str, object]:
-    """The JSON Schema of a storyboard, for completion in an editor."""
-    return json_schema()
+def schema(kind: Literal["storyboard", "cut"] = "storyboard") -> dict[str, object]:
+    """The JSON Schema of a storyboard or a cut list, for completion in an editor."""
+    return json_schema() if kind == "storyboard" else cut_schema()
 
 
 def write_ids(file: str | Path) -> tuple[str, ...]:
