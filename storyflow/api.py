@@ -35,6 +35,7 @@ from storyflow.ordering import (
     Options,
     Storyboard,
     accept,
+    asked_again,
     known_shots,
     order,
     read_film,
@@ -125,9 +126,13 @@ def replay(
 def start(film: Storyboard, **options: Unpack[Options]) -> Run:
     """Begin to render and return at once: events, cancelling and the result are the run's.
 
+    Instead of a storyboard the folder of a film will do: it is made like the last time, but for
+    what the options say.
+
     Raises InputError for what can't be rendered at all, BudgetError for what would cost more than
     the limits allow; everything later is in the run's result.
     """
+    film, options = asked_again(film, options)
     what = order(film, **options)
     made = accept(what)
     tally = _Tally(what, made)
@@ -163,7 +168,10 @@ def retry(film: Storyboard, **options: Unpack[Options]) -> tuple[Failed, ...]:
 
 
 def cut(film: Storyboard, **options: Unpack[Options]) -> Result:
-    """Cut a film again from what the store has; renders nothing. Raises like `render`."""
+    """Cut a film again from what the store has; renders nothing. Raises like `render`.
+
+    What isn't rendered becomes cards in a partial film. The film's folder will do, as for `start`.
+    """
     options["shots"] = ()
     return start(film, **options).result()
 
