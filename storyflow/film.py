@@ -123,7 +123,9 @@ async def render_film(
         if await write_words(order, made.plan, emit, held):
             made = replace(prepare(order), estimate=made.estimate)
         result = await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
-        if order.profile.deliver.report:
+        deliver = order.profile.deliver
+        # A preview is to be there at once.
+        if deliver.report and not deliver.preview:
             await stoppable(partial(report_or_tell, order.folder, partial(_tell, emit)))
         return result
 
@@ -164,8 +166,10 @@ async def _render(
             reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
             manifest = make_manifest(plan, artifacts, reused, report.failures, film)
             write_manifest(order.folder / "film.json", manifest)
-            if line := await asyncio.to_thread(write_beside, film, plan, artifacts, missing):
-                emit(Notice(line))
+            if not deliver.preview:
+                line = await asyncio.to_thread(write_beside, film, plan, artifacts, missing)
+                if line:
+                    emit(Notice(line))
             await held.finish(artifacts.key_list())
     return _result(order, made, report, film)
 
