@@ -178,6 +178,26 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Store("s3://films/store")
 
 
+@pytest.mark.parametrize(
+    ("url", "module", "cure"),
+    [
+        ("gs://films/store", "gcsfs", "pip install 'gcsfs'"),
+        ("gcs://films/store", "gcsfs", "pip install 'gcsfs'"),
+        ("abfs://films@account/store", "adlfs", "pip install 'adlfs'"),
+        ("az://films/store", "adlfs", "pip install 'adlfs'"),
+        ("sftp://host/store", "paramiko", "paramiko"),
+    ],
+)
+def test_a_scheme_whose_package_is_not_installed_ends_in_one_line(
+    url: str, module: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(StoreError) as told:
+        Store(url)
+    assert cure in str(told.value) and url in str(told.value)
+    assert "\n" not in str(told.value) and told.value.exit_code == 5
+
+
 class Careless(MemoryFileSystem):
     """A backend that overwrites whatever it is told to create, as some servers do.
 

@@ -34,7 +34,15 @@ PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 _CHUNK = 1 << 22
 
-_EXTRAS = {"s3": "storyflow[s3]", "s3a": "storyflow[s3]", "gs": "gcsfs", "gcs": "gcsfs"}
+_PACKAGES = {
+    "s3": "storyflow[s3]",
+    "s3a": "storyflow[s3]",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+}
+"""What opens the large object stores. Of others fsspec knows what to install."""
 
 _OPTIONS: dict[str, dict[str, object]] = {
     # botocore's own retries would multiply with those here.
@@ -69,11 +77,11 @@ class Remote:
                 use_listings_cache=False,
                 **_OPTIONS.get(protocol, {}),
             )
-        except ImportError:
-            package = _EXTRAS.get(protocol, f"the fsspec package for {protocol}")
+        except ImportError as error:
+            package = _PACKAGES.get(protocol)
             raise StoreError(
-                f"the store {url} can't be opened: a package is missing",
-                cure=f"pip install '{package}'",
+                f"the store {url} can't be opened: the package for {protocol}:// is missing",
+                cure=f"pip install '{package}'" if package else str(error),
             ) from None
         except (ValueError, TypeError) as error:
             raise StoreError(
