@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from storyflow.farm.address import IN_PROCESS
 from storyflow.farm.lookup import hold_to_one_class, stored_index
 from storyflow.farm.oneclass import OneClass
+from storyflow.farm.starting import read_start
 from storyflow.farm.timings import read_timings
 from storyflow.film import Order, Production, wanted
 from storyflow.planning.diff import Diff, Place, Was, diff_plan
@@ -55,7 +56,8 @@ def look_ahead(order: Order, made: Production, store: Store) -> Outlook:
 def timings_of(ahead: Outlook) -> Timings:
     """How long the film's segments take, as far as the store knows. Raises StoreError."""
     made, threads = ahead.made, ahead.order.cluster.workers.threads
-    return read_timings(ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads)
+    found = read_timings(ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads)
+    return replace(found, start=read_start(ahead.store, ahead.order.cluster))
 
 
 def estimate_of(ahead: Outlook) -> Estimate:

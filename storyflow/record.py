@@ -22,7 +22,7 @@ from storyflow.asked import Asked
 from storyflow.cutting.aside import written_aside
 from storyflow.cutting.manifest import Manifest, read_manifest
 from storyflow.errors import CutError, InputError
-from storyflow.events import CutStarted, Event, SegmentDone, Spent
+from storyflow.events import CutStarted, Event, SegmentDone, ShotFailed, Spent
 from storyflow.planning.diff import Place, Was, continued, places
 from storyflow.planning.finish import Account, Estimate
 from storyflow.planning.nodes import Plan
@@ -60,7 +60,7 @@ class Recorder:
 
     def __init__(self, plan: Plan, estimate: Estimate | None, asked: Asked | None) -> None:
         self._plan, self._asked = plan, asked
-        self._began = time.monotonic()
+        self._began = self._decided = time.monotonic()
         self._account = Account(datetime.now(UTC).isoformat(timespec="seconds"), estimate)
         self._keys: dict[str, str] = {}
 
@@ -73,9 +73,12 @@ class Recorder:
                 self._account = replace(
                     done, rendered=done.rendered + (not reused), reused=done.reused + reused
                 )
+                self._decided = time.monotonic()
+            case ShotFailed():
+                self._decided = time.monotonic()
             case CutStarted():
-                seconds = time.monotonic() - self._began
-                self._account = replace(self._account, seconds=seconds)
+                # Not the time now: Ray's own end is no part of it.
+                self._account = replace(self._account, seconds=self._decided - self._began)
 
     def spent(self, spent: Spent, gpus: float) -> None:
         """What was used, once that is known; each worker holds so many GPUs."""

@@ -152,6 +152,11 @@ def _estimate_lines(made: Estimate) -> Iterator[str]:
         f"time {made.gpu_hours:.4g} GPU-hours{money}; finished, by number of workers, in {finish}; "
         f"the longest chain takes {duration(made.chain_seconds)}"
     )
+    if made.start_seconds is None:
+        yield "without the start of the farm and its workers: nobody has measured it yet"
+    elif made.start_seconds >= 1:
+        starting = duration(made.start_seconds)
+        yield f"each contains {starting} in which the farm and its workers start"
     yield f"from {escape(made.source)}"
 
 

@@ -28,6 +28,7 @@ from storyflow.events import (
 )
 from storyflow.farm.address import open_farm
 from storyflow.farm.render import render_plan
+from storyflow.farm.starting import read_start
 from storyflow.renderer import ModelKind
 from storyflow.store.store import Store
 
@@ -80,6 +81,13 @@ def test_ray_makes_the_same_film_as_one_process(calm: Rendering, tmp_path: Path)
 def test_a_ray_that_was_there_before_is_left_running(ray: Any, calm: Rendering) -> None:
     assert ray.is_initialized()
     assert [node["Alive"] for node in ray.nodes()] == [True]
+
+
+def test_how_long_ray_took_to_start_is_remembered_for_estimates(ray: Any, tmp_path: Path) -> None:
+    make(tmp_path, Shot("1A", ("a",)), where=cluster("local", workers={"count": 1}))
+    start = read_start(Store(tmp_path), cluster("local"))
+    assert start is not None and start.count == 1
+    assert start.farm > 0 and start.worker > 0, "a process was started"
 
 
 def test_a_worker_killed_in_the_middle_of_a_segment_costs_that_segment_only(

@@ -27,15 +27,16 @@ class LocalFarm:
 
     def __init__(self, config: WorkerConfig, cluster: Cluster) -> None:
         self._config = config
-        self._count = cluster.workers.count
+        self.cluster = cluster
         self.caps, self.patience = caps_of(cluster), patience_of(cluster)
         self.idle = cluster.workers.idle
         self.price = worker_price(cluster)
 
     def pool(self, role: Role, notify: Notify) -> LocalPool:
         """A pool of one worker in a thread."""
-        if self._count > 1 and role == "segment":
-            notify(f"{self._count} workers were asked for; in-process there is one")
+        count = self.cluster.workers.count
+        if count > 1 and role == "segment":
+            notify(f"{count} workers were asked for; in-process there is one")
         return LocalPool(lambda name: make_worker(role, self._config, name, own_process=False))
 
     async def close(self) -> None:

@@ -36,6 +36,10 @@ class Farm(Protocol):
     """Makes pools. Nothing is started or connected before a pool's first worker is needed."""
 
     @property
+    def cluster(self) -> Cluster:
+        """The cluster file that it was opened from."""
+
+    @property
     def caps(self) -> Caps:
         """When to stop trying again."""
 

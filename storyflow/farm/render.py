@@ -25,6 +25,7 @@ from storyflow.farm.pools import Farm
 from storyflow.farm.progress import following
 from storyflow.farm.sharing import sharing
 from storyflow.farm.stages import Emit, FilmWork, Prompts, Segments
+from storyflow.farm.starting import note_start
 from storyflow.farm.terms import Terms
 from storyflow.farm.verified import VerifiedPool
 from storyflow.planning.nodes import Plan
@@ -95,6 +96,7 @@ async def render_plan(
         raise
     finally:
         film.noting.close()
+    await asyncio.to_thread(note_start, store, farm.cluster, film.starting.start)
     return FarmReport(
         artifacts=film.artifacts,
         reused=frozenset(film.reused),
@@ -148,6 +150,7 @@ async def _drive(farm: Farm, stage: Prompts | Segments, before: float) -> Outcom
         raise Cancelled("the run was stopped between two segments")
     film.gpus = max(film.gpus, pool.gpus)
     film.gpu_seconds += outcome.worker_seconds * pool.gpus
+    film.starting.add(pool.opening, pool.seating)
     return outcome
 
 

@@ -36,6 +36,7 @@ from storyflow.farm.jobs import Job, PromptJob, Rendered, Role, SegmentJob
 from storyflow.farm.noting import Noting
 from storyflow.farm.oneclass import OneClass, variant
 from storyflow.farm.retries import WorkerDied
+from storyflow.farm.starting import Starting
 from storyflow.farm.terms import Terms
 from storyflow.farm.timings import prompt_entry, timing_entry
 from storyflow.planning.keys import canonical, prompt_key
@@ -66,6 +67,7 @@ class FilmWork:
         self.one_class, self.terms = one_class, terms
         self.gpu_seconds = terms.used
         self.gpus = 1.0
+        self.starting = Starting()
         self.segments = segments
         self.embeddings: dict[str, Embedding] = {}
         self.unreadable: dict[str, BaseException] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 from storyflow.budget import Budget
@@ -19,6 +20,8 @@ class VerifiedPool:
 
     `stored` asks for the whole artifact of a key. In a run that is held to one numerics class
     (`hold`), workers and outputs of others don't count either. `budget` limits the workers.
+    `opening` is how long it took to learn which workers there are, `seating` until the first of
+    them was there, loading left out; in seconds, None while there was none.
     """
 
     def __init__(
@@ -31,6 +34,8 @@ class VerifiedPool:
     ) -> None:
         self._pool, self._store, self._stored = pool, store, stored
         self._hold, self._budget = hold, budget
+        self.opening = 0.0
+        self.seating: float | None = None
         self.release, self.kill, self.close = pool.release, pool.kill, pool.close
         self.progress, self.allowance = pool.progress, pool.allowance
 
@@ -39,7 +44,9 @@ class VerifiedPool:
         return self._pool.gpus
 
     async def workers(self) -> tuple[str, ...]:
+        began = time.monotonic()
         names = await self._pool.workers()
+        self.opening = time.monotonic() - began
         if self._budget.gpus is None:
             return names
         allowed = int(self._budget.gpus / self.gpus + 1e-9)
@@ -51,7 +58,10 @@ class VerifiedPool:
         return names[:allowed]
 
     async def start(self, worker: str, avoid: frozenset[str]) -> Started:
+        began = time.monotonic()
         started = await self._pool.start(worker, avoid)
+        if self.seating is None:
+            self.seating = max(0.0, time.monotonic() - began - started.seconds)
         if self._hold is not None:
             self._hold.check(worker, started.numerics)
         return started

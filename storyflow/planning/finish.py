@@ -38,12 +38,26 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What passes before anything is loaded, in seconds: the median of `count` runs.
+
+    `farm` until the farm can be asked for workers (Ray's own start), `worker` until the first
+    worker's process is there.
+    """
+
+    farm: float
+    worker: float
+    count: int = 0
+
+
+@dataclass(frozen=True)
 class Timings:
     """How long things take on one worker of one numerics class.
 
     `setup` is loading the model, `prompt` encoding one text, `prompt_setup` loading the text
     encoder, in seconds. Without `lengths`, `speed` is assumed, in operations a second; 0 where
-    operations say nothing about the time (the slate).
+    operations say nothing about the time (the slate). `start` is None where nobody has measured
+    how long the farm takes.
     """
 
     lengths: tuple[Timing, ...] = ()
@@ -52,6 +66,7 @@ class Timings:
     prompt: float = 0.0
     prompt_setup: float = 0.0
     speed: float = 0.0
+    start: Start | None = None
 
     def seconds(self, segment: Segment) -> float:
         """How long a segment will take; 0 where nothing is known."""
@@ -95,7 +110,9 @@ class Estimate:
     one), loading included and, where the number of workers is known, their waiting for work.
     `chain_seconds` is the longest chain: no number of workers is faster. `finish` has several
     numbers of workers, `workers` and `seconds` those asked for; both None where nobody said how
-    many. `timed` says whether the store's own timings were used.
+    many. `timed` says whether the store's own timings were used. All of them but `gpu_seconds`
+    contain `start_seconds`, in which the farm and its workers come up and nothing is held yet;
+    where that is None nobody has measured it, and it is in none.
     """
 
     segments: int
@@ -109,6 +126,7 @@ class Estimate:
     seconds: float | None = None
     money: float | None = None
     currency: str = ""
+    start_seconds: float | None = None
 
     @property
     def gpu_hours(self) -> float:
@@ -154,10 +172,14 @@ def estimate(
     left = _Work(segments, timings.seconds)
     count = len(left.seconds)
     before = timings.prompt_setup + prompts * timings.prompt if prompts else 0.0
+    # Encoders go before renderers come, so each has a start of its own.
+    start = timings.start or Start(0.0, 0.0)
+    pools = bool(prompts) + bool(count)
+    starting = start.farm + pools * start.worker if pools else 0.0
 
     @cache
     def wall(number: int) -> float:
-        return before + (timings.setup + left.makespan(number) if count else 0.0)
+        return starting + before + (timings.setup + left.makespan(number) if count else 0.0)
 
     chain = wall(count)
     numbers = sorted({*SOME_WORKERS, workers or 1}) if count else []
@@ -181,6 +203,7 @@ def estimate(
         seconds=None if workers is None else wall(workers),
         money=None if price is None else price * total / 3600,
         currency=currency if price is not None else "",
+        start_seconds=None if timings.start is None else starting,
     )
 
 
