@@ -14,6 +14,7 @@ from storyflow.claim import claimed
 from storyflow.cluster import Cluster
 from storyflow.cutlist import CutList
 from storyflow.cutting.assemble import CutReport
+from storyflow.cutting.colourmatch import unmatched
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, missing_shots, write_manifest
 from storyflow.draining import Draining
@@ -160,6 +161,8 @@ async def _render(
             missing = _missing(plan, artifacts, report)
             emit(CutStarted(plan.frames, tuple(missing)))
             deliver = order.profile.deliver
+            if line := unmatched(plan, artifacts, deliver.colour_match):
+                emit(Notice(line))
             film = await stoppable(
                 partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
             )

@@ -115,14 +115,23 @@ def colour_match(
     )
 
 
-def unmatched(plan: Plan, artifacts: Mapping[str, Artifact]) -> tuple[str, ...]:
-    """Names of the continuing segments whose artifacts don't say how their history came back."""
-    return tuple(
+def unmatched(plan: Plan, artifacts: Mapping[str, Artifact], mode: Mode) -> str:
+    """One line about the segments that can't be matched, empty where there are none."""
+    if mode == "none":
+        return ""
+    names = [
         segment.name
         for segment in plan.segments
         if segment.history
         and segment.recipe in artifacts
         and artifacts[segment.recipe].regained is None
+    ]
+    if not names:
+        return ""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (
+        f"colours are not matched at {shown}: nothing is stored of how the model gave the history "
+        "back, because an older version rendered them or the model doesn't decode it"
     )
 
 
