@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     from storyflow.run import Run
 
 
+AsPreview = Annotated[
+    bool,
+    typer.Option("--preview", help="film.preview.mp4 for the film: only what changed is encoded."),
+]
+PREVIEW = ("deliver.preview=true",)
+
+
 @app.command()
 def render(
     file: StoryboardFile,
@@ -53,6 +60,7 @@ def render(
     max_gpus: MaxGpus = None,
     one_class: OneClass = False,
     edit: FollowEdit = True,
+    preview: AsPreview = False,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Render a storyboard to a film; what is already rendered is not rendered again."""
@@ -64,7 +72,7 @@ def render(
         out=out,
         store=store,
         cluster=cluster,
-        settings=settings or (),
+        settings=[*(settings or ()), *(PREVIEW if preview else ())],
         shots=shot_ids(shots),
         address=address,
         workers=workers,
@@ -88,10 +96,7 @@ def cut(
         str | None,
         typer.Option("--format", help="Deliver these, too: h265,prores,dnxhr,ffv1,hls."),
     ] = None,
-    preview: Annotated[
-        bool,
-        typer.Option("--preview", help="film.preview.mp4, at once: only what changed is encoded."),
-    ] = False,
+    preview: AsPreview = False,
     pipeline: Annotated[
         str | None,
         typer.Option("--pipeline", "-p", help="Pipeline profile [toybox, or the folder's last]."),
@@ -112,8 +117,7 @@ def cut(
     if formats is not None:
         names = ", ".join(name.strip() for name in formats.split(","))
         asked.append(f"deliver.formats=[{names}]")
-    if preview:
-        asked.append("deliver.preview=true")
+    asked += PREVIEW if preview else ()
     options = Options(settings=asked, shots=(), edit=edit)
     if pipeline is not None:
         options["pipeline"] = pipeline
