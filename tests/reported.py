@@ -49,6 +49,6 @@ def long_film(facts: FilmFacts, shots: int) -> FilmFacts:
     for index in range(shots):
         shot = facts.shots[index % len(facts.shots)]
         length = shot.stop - shot.start
-        made.append(replace(shot, id=f"{index + 1}", start=at, stop=at + length))
+        made.append(replace(shot, id=f"{index + 1}", start=at, stop=at + length, takes=()))
         at += length
     return replace(facts, shots=tuple(made), frames=at, panels=(), video=None)

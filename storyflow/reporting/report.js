@@ -162,6 +162,7 @@ function loadTake(take) {
   const controls = (shown) => () => { take.controls = shown; };
   for (const name of ["pointerenter", "focus"]) take.addEventListener(name, controls(true));
   for (const name of ["pointerleave", "blur"]) take.addEventListener(name, controls(false));
+  take.addEventListener("error", () => take.closest("figure").classList.add("gone"));
   // A picture instead of black, before it is played.
   take.addEventListener("loadedmetadata", () => { take.currentTime = startOf(take.closest(".takes")); },
     { once: true });
