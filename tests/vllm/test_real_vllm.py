@@ -156,9 +156,10 @@ def test_an_engine_killed_in_the_middle_of_a_storyboard_finishes_it(
             assert isinstance(each, Answer)
             valid(read_caption(each))
         assert model.starts == 2
-        again = re.search(r"it is asked (\d+) questions again", told[0])
+        # A slow machine is told about, too, while the engine waits for its place.
+        again = re.findall(r"died .* it is asked (\d+) questions again", "\n".join(told))
         # The last answers before the death may have been lost on their way.
-        assert again is not None and 9 <= int(again[1]) <= 12
+        assert len(again) == 1 and 9 <= int(again[0]) <= 12
         whole_storyboard(model, film)
         too_much(model)
         assert model.starts == 2, "one start serves the whole film"
