@@ -40,7 +40,7 @@ class Overlay:
         place = slice(self.top, self.top + height), slice(self.left, self.left + width)
         made = picture.copy()
         if self.opacity is None:
-            made[place] = blend(made[place], self.color, share)
+            made[place] = self.color if share == WHOLE else blend(made[place], self.color, share)
             return made
         half = np.uint16(WHOLE // 2)
         seen = self.opacity
