@@ -13,8 +13,9 @@ from storyflow.cutlist import CutList, cut_path, cut_text
 from storyflow.cutting.aside import written_aside
 from storyflow.errors import InputError
 from storyflow.film import Order, prepare
-from storyflow.ordering import Options, Storyboard, order
+from storyflow.ordering import Options, Storyboard, asked_again, asked_with, order
 from storyflow.planning.nodes import Plan
+from storyflow.record import read_record
 
 if TYPE_CHECKING:
     from storyflow.timeline.handed import Handed
@@ -48,11 +49,13 @@ def handover(
 ) -> Handover:
     """Write a folder that editing programs open: takes, timelines, stills, shot list.
 
-    It lies beside the film, or at `to`. `notify` is told the name of each file that is written.
-    Renders nothing. Raises InputError, CutError, StoreError.
+    The film's folder will do in place of its storyboard; the hand-over lies in it, or at `to`.
+    `notify` is told the name of each file that is written. Renders nothing. Raises InputError,
+    CutError, StoreError.
     """
     from storyflow.timeline.handover import hand_over
 
+    film, options = asked_again(film, options)
     what = order(film, **options)
     folder = Path(to) if to is not None else what.folder / FOLDER
     with claimed(folder):
@@ -69,7 +72,7 @@ def conform(
 ) -> Conform:
     """Write what an editor made of a film, as `x.cut.yaml` beside its storyboard `x.yaml`.
 
-    Without `film` it is the one that the hand-over folder around the edit is of. With
+    Without `film` it is the one whose folder or hand-over the edit lies in. With
     `skip_unknown` media of other films are left out. Nothing is written unless the film can be
     planned by it. Raises InputError.
     """
@@ -78,10 +81,9 @@ def conform(
 
     edit = Path(edit)
     around = _handed_around(edit)
-    if film is None:
-        film = _storyboard(edit, around)
-    if around is not None:
-        options.setdefault("pipeline", around[1].pipeline)
+    if around is not None and around[1].asked is not None:
+        options = asked_with(around[1].asked, options)
+    film, options = asked_again(film if film is not None else _film_of(edit, around), options)
     options["edit"] = False
     what = order(film, **options)
     if what.film.origin.file is None:
@@ -113,20 +115,24 @@ def _handed_around(edit: Path) -> tuple[Path, Handed] | None:
     return None
 
 
-def _storyboard(edit: Path, around: tuple[Path, Handed] | None) -> Path:
-    if around is None or not around[1].storyboard:
-        raise InputError(
-            f"{edit} does not say which film it is an edit of",
-            cure=f"name the storyboard: storyflow conform {edit.name} FILM.yaml",
-        )
-    folder, handed = around
-    path = Path(os.path.normpath(folder / handed.storyboard))
-    if not path.is_file():
-        raise InputError(
-            f"the storyboard of {edit} is not at {path} any more",
-            cure=f"name it: storyflow conform {edit.name} FILM.yaml",
-        )
-    return path
+def _film_of(edit: Path, around: tuple[Path, Handed] | None) -> Path:
+    """The storyboard of the hand-over that an edit lies in, or the film's folder that it lies in.
+
+    Raises InputError.
+    """
+    if around is not None:
+        folder, handed = around
+        path = Path(os.path.normpath(folder / handed.storyboard))
+        if handed.storyboard and path.is_file():
+            return path
+    beside = edit.absolute().parent
+    record = read_record(beside)
+    if record is not None and record.asked is not None:
+        return beside
+    raise InputError(
+        f"{edit} does not say which film it is an edit of",
+        cure=f"name the storyboard: storyflow conform {edit.name} FILM.yaml",
+    )
 
 
 def _media(what: Order, plan: Plan, around: tuple[Path, Handed] | None) -> Iterator[Media]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
-from storyflow.asked import asked_for
+from storyflow.asked import Asked, asked_for
 from storyflow.beforehand import estimate_of, look_ahead
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster, load_cluster
@@ -130,14 +130,19 @@ def asked_again(film: Storyboard, options: Options) -> tuple[Storyboard, Options
     asked = None if record is None else record.asked
     if asked is None:
         raise InputError(f"{folder} doesn't tell what it was made from", cure="name the storyboard")
-    again = Options(pipeline=asked.pipeline, out=folder)
+    return asked.storyboard, asked_with(asked, Options(out=folder) | options)
+
+
+def asked_with(asked: Asked, options: Options) -> Options:
+    """The options that a film was asked for with, but for what `options` say."""
+    again = Options(pipeline=asked.pipeline)
     if asked.cluster is not None:
         again["cluster"] = asked.cluster
     if asked.store is not None:
         again["store"] = asked.store
     again.update(options)
     again["settings"] = (*asked.settings, *options.get("settings", ()))
-    return asked.storyboard, again
+    return again
 
 
 def known_shots(what: Order, planned: Plan) -> None:

@@ -15,6 +15,7 @@ import pytest
 from films import Studio
 
 import storyflow
+from storyflow.cli import app
 from storyflow.cutlist import CutEvent, cut_path, read_cut
 from storyflow.errors import InputError
 from storyflow.storyboard.resolved import Transition
@@ -133,11 +134,13 @@ def test_a_timeline_that_nobody_touched_brings_the_same_film_back(
     assert len(kept) == (0 if form == "otio" else 1)
 
 
-def test_an_edit_of_the_films_own_timeline_needs_the_storyboards_name(studio: Studio) -> None:
+def test_the_films_own_timeline_can_be_edited_too(studio: Studio, tmp_path: Path) -> None:
     own = studio.folder / "out" / "film.otio"
+    elsewhere = tmp_path / "film.otio"
+    elsewhere.write_text(own.read_text())
     with pytest.raises(InputError, match="does not say which film"):
-        storyflow.conform(own, **studio.options)
-    storyflow.conform(own, studio.file, **studio.options)
+        storyflow.conform(elsewhere)
+    storyflow.conform(own, address="in-process")
     cut = read_cut(cut_path(studio.file))
     assert cut is not None
     assert cut.events == (
@@ -378,3 +381,17 @@ def test_what_a_film_cant_show_is_told_line_by_line(studio: Studio) -> None:
     ):
         assert line in told
     assert events(studio) == [("1A", 0, 72), ("1B", 0, 144), ("1C", 0, 72)]
+
+
+def test_the_commands_say_what_they_wrote(
+    studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app(["handover", str(studio.folder / "out")], standalone_mode=False)
+    assert "0 takes written, 4 unchanged" in capsys.readouterr().out
+    path = write(studio, edit(read(studio)), "xml")
+    app(["conform", str(path)], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "not in cut, left out by the edit: 1B" in told
+    assert "film.cut.yaml: 3 pieces, 162 frames" in told
+    app(["plan", str(studio.file), "--pipeline", "slate"], standalone_mode=False)
+    assert "follows this cut list" in " ".join(capsys.readouterr().out.split())

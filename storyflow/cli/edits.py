@@ -10,33 +10,40 @@ import typer
 from storyflow.cli.app import app
 from storyflow.cli.options import (
     AllowOutside,
-    ClusterName,
     FollowEdit,
     Out,
-    Pipeline,
     Settings,
     StoreFolder,
-    StoryboardFile,
 )
 
 if TYPE_CHECKING:
     from storyflow.ordering import Options
     from storyflow.timeline.handover import HandoverFormat
 
+AskedPipeline = Annotated[
+    str | None,
+    typer.Option("--pipeline", "-p", help="Pipeline profile [the film's last one, or toybox]."),
+]
+AskedCluster = Annotated[
+    str | None, typer.Option("--cluster", help="Cluster file [the film's last one, or local].")
+]
+
 
 @app.command()
 def handover(
-    file: StoryboardFile,
+    film: Annotated[
+        Path, typer.Argument(metavar="FILM", help="A film's folder, or its storyboard.")
+    ],
     to: Annotated[
         Path | None, typer.Option("--to", help="The folder to write [handover beside the film].")
     ] = None,
     format: Annotated[
         str, typer.Option("--format", help="prores (422 HQ) or dnxhr (HQ).")
     ] = "prores",
-    pipeline: Pipeline = "toybox",
+    pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: AskedCluster = None,
     settings: Settings = None,
     edit: FollowEdit = True,
     allow_outside: AllowOutside = False,
@@ -46,18 +53,10 @@ def handover(
 
     if format not in ("prores", "dnxhr"):
         raise typer.BadParameter("it is prores or dnxhr", param_hint="--format")
+    options = _options(pipeline, out, store, cluster, settings, allow_outside)
+    options["edit"] = edit
     made = storyflow.handover(
-        file,
-        to=to,
-        format=cast("HandoverFormat", format),
-        notify=print,
-        pipeline=pipeline,
-        out=out,
-        store=store,
-        cluster=cluster,
-        settings=settings or (),
-        edit=edit,
-        allow_outside=allow_outside,
+        film, to=to, format=cast("HandoverFormat", format), notify=print, **options
     )
     for note in made.notes:
         print(f"notice: {note}")
@@ -72,33 +71,22 @@ def conform(
     edit: Annotated[Path, typer.Argument(metavar="EDIT", help="An .otio, .xml or .edl file.")],
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="The storyboard [the hand-over folder's]."),
+        typer.Argument(metavar="[FILM]", help="The storyboard [the one whose film is around]."),
     ] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out media that are not of this film.")
     ] = False,
-    pipeline: Annotated[
-        str | None,
-        typer.Option("--pipeline", "-p", help="Pipeline profile [the hand-over's, or toybox]."),
-    ] = None,
+    pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: AskedCluster = None,
     settings: Settings = None,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Bring an edit back: the film follows the cut list that is written beside its storyboard."""
     import storyflow
 
-    options: Options = {
-        "out": out,
-        "store": store,
-        "cluster": cluster,
-        "settings": settings or (),
-        "allow_outside": allow_outside,
-    }
-    if pipeline is not None:
-        options["pipeline"] = pipeline
+    options = _options(pipeline, out, store, cluster, settings, allow_outside)
     made = storyflow.conform(edit, file, skip_unknown=skip_unknown, **options)
     for note in made.notes:
         print(f"notice: {note}")
@@ -107,3 +95,26 @@ def conform(
             print(f"notice: {problem}")
     pieces = len(made.cut.events)
     print(f"{made.file}: {pieces} piece{'' if pieces == 1 else 's'}, {made.plan.frames} frames")
+
+
+def _options(
+    pipeline: str | None,
+    out: Path | None,
+    store: str | None,
+    cluster: str | None,
+    settings: list[str] | None,
+    allow_outside: bool,
+) -> Options:
+    """What was said; the rest is as the film was last asked for."""
+    from storyflow.ordering import Options
+
+    options = Options(settings=settings or (), allow_outside=allow_outside)
+    if pipeline is not None:
+        options["pipeline"] = pipeline
+    if out is not None:
+        options["out"] = out
+    if store is not None:
+        options["store"] = store
+    if cluster is not None:
+        options["cluster"] = cluster
+    return options

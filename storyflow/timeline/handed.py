@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from storyflow.asked import Asked
 from storyflow.cutting.aside import written_aside
 from storyflow.errors import InputError
 from storyflow.timeline.media import Media, TakeName, url_of
@@ -67,12 +68,12 @@ class HandedFile:
 
 @dataclass(frozen=True)
 class Handed:
-    """What a folder holds. `storyboard` is the way to it from the folder."""
+    """What a folder holds. `storyboard` is the way to it from the folder, `asked` the options."""
 
     film: str
     fps: str
-    pipeline: str
     storyboard: str = ""
+    asked: Asked | None = None
     takes: tuple[HandedTake, ...] = ()
     files: tuple[HandedFile, ...] = ()
     storyflow: Literal[1] = field(default=1, kw_only=True)

@@ -176,14 +176,14 @@ def _record(order: Order, plan: Plan, folder: Path) -> Handed:
     fps = str(plan.fps)
     handed = read_handed(folder)
     if handed is None:
-        return Handed(plan.title, fps, order.pipeline, storyboard)
+        return Handed(plan.title, fps, storyboard, order.asked)
     if (handed.fps, handed.film) != (fps, plan.title):
         raise InputError(
             f"{folder} holds the film {handed.film!r} at {handed.fps} frames a second, this is "
             f"{plan.title!r} at {fps}",
             cure="name another folder with --to",
         )
-    return replace(handed, pipeline=order.pipeline, storyboard=storyboard)
+    return replace(handed, storyboard=storyboard, asked=order.asked)
 
 
 class _Maker:

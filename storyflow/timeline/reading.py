@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlparse
 
 from storyflow.errors import InputError
 from storyflow.planning.legality import rate_text
+from storyflow.storyboard.resolved import Transition
 from storyflow.timeline.build import OWN
 from storyflow.timeline.edited import CUT, Edited, Join, Piece, Source
 from storyflow.timeline.joining import join_of
@@ -45,8 +47,12 @@ def read_edit(path: Path, fps: Fraction) -> Edited:
         )
     text = _text(path)
     try:
-        timeline = _timeline(text, path, fps)
-        return _Reader(path, fps).edited(timeline)
+        edited = _Reader(path, fps).edited(_timeline(text, path, fps))
+        fade = _plain_edl(text)[1] if path.suffix.lower() == ".edl" else 0
+        if fade:
+            first = Join(0, fade, fade_in=Transition("fade", fade))
+            edited = replace(edited, joins=(first, *edited.joins[1:]))
+        return edited
     except InputError:
         raise
     except Exception as error:  # adapters raise anything
@@ -83,7 +89,8 @@ def _timeline(text: str, path: Path, fps: Fraction) -> otio.schema.Timeline:
         _check_xml(text, path, fps)
         found = otio.adapters.read_from_string(text, "fcp_xml")
     else:
-        found = otio.adapters.read_from_string(_plain_edl(text), "cmx_3600", rate=float(fps))
+        text, _ = _plain_edl(text)
+        found = otio.adapters.read_from_string(text, "cmx_3600", rate=float(fps))
     if isinstance(found, otio.schema.SerializableCollection):
         inside = [each for each in found if isinstance(each, otio.schema.Timeline)]
         if len(inside) != 1:
@@ -140,21 +147,25 @@ _EVENT = re.compile(
 )
 
 
-def _plain_edl(text: str) -> str:
-    """An EDL as the adapter takes it: a fade in at the very beginning is a cut there."""
+def _plain_edl(text: str) -> tuple[str, int]:
+    """An EDL as the adapter takes it, and the frames of a fade in at its very beginning.
+
+    The adapter knows no transition there; the event is a cut.
+    """
     lines = [line.strip() for line in text.splitlines()]
     events = [n for n, line in enumerate(lines) if _EVENT.match(line)]
     if not events:
         raise InputError("there is no event in this EDL", cure="export it as CMX 3600")
+    fade = 0
     if len(events) > 1:
         first, second = (_EVENT.match(lines[n]) for n in events[:2])
         assert first is not None and second is not None
         if first["reel"] in ("BL", "BLACK") and first["number"] == second["number"]:
-            lines[events[0]] = ""
+            lines[events[0]], fade = "", int(second["frames"] or 0)
             lines[events[1]] = " ".join(
                 (second["number"], second["reel"], second["track"], "C", second["times"])
             )
-    return "\n".join(lines)
+    return "\n".join(lines), fade
 
 
 def _same_rate(found: Fraction, fps: Fraction, path: Path) -> None:
@@ -297,11 +308,14 @@ class _Reader:
             places = [PurePosixPath(path).name, PureWindowsPath(path).name]
         # After a dissolve the adapter names the file that an EDL's event comes from, not its own.
         edl = self.path.suffix.lower() == ".edl"
+        if edl and clip.name.isdigit():
+            found = found[1:]  # the event's number
         found = [*found, *places] if edl else [*places, *found]
         stems = [PurePosixPath(name).name for name in found if name]
         stems = [re.sub(r"\.(mov|mp4|mxf|mkv|avi)$", "", name, flags=re.I) for name in stems]
         reel = clip.metadata.get("cmx_3600", {}).get("reel")
-        return tuple(dict.fromkeys([*stems[:1], *([str(reel)] if reel else []), *stems[1:]]))
+        reels = [str(reel).strip()] if reel else []
+        return tuple(dict.fromkeys([*stems[:1], *reels, *stems[1:]]))
 
     def _note(self, at: int, text: str) -> None:
         self.notes.append(f"{self._time(at)}: {text}")
