@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from storyflow.cutting.cut import master_of
 from storyflow.cutting.geometry import Geometry
-from storyflow.cutting.manifest import Manifest, ManifestShot
+from storyflow.cutting.manifest import Manifest, ManifestFilm, ManifestShot
 from storyflow.errors import InputError
 from storyflow.qc.measure import reading
 from storyflow.qc.verdicts import Delivery
@@ -30,17 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compare(
-    folder: Path, manifest: Manifest, *, vmaf: bool, check: Check = go_on
-) -> Delivery | None:
-    """Compare the film of a folder with its masters; None where no frame shows a master alone.
-
-    Raises InputError: no film, one that isn't the manifest's or was cut by an older version,
-    masters that can't be read.
-    """
-    film = manifest.film
-    if film is None or film.geometry is None:
-        raise InputError(f"there is no film in {folder} to compare", cure="cut it: storyflow cut")
+def film_sha256(folder: Path, film: ManifestFilm) -> str:
+    """The film file's sha256. Raises InputError: it is gone, or another than the manifest's."""
     path = folder / film.file
     try:
         sha256 = file_hash(path)
@@ -52,8 +43,25 @@ def compare(
         raise InputError(
             f"{path} is not the film that film.json tells of", cure="cut it again: storyflow cut"
         )
+    return sha256
+
+
+def compare(
+    folder: Path,
+    manifest: Manifest,
+    film: ManifestFilm,
+    geometry: Geometry,
+    *,
+    vmaf: bool,
+    check: Check = go_on,
+) -> Delivery | None:
+    """Compare the film of a folder with its masters; None where no frame shows a master alone.
+
+    Raises InputError: a film that isn't the manifest's, masters that can't be read.
+    """
+    path, sha256 = folder / film.file, film_sha256(folder, film)
     with TemporaryDirectory(prefix="storyflow-qc-") as scratch:
-        kept = _run(folder, manifest, film.geometry, path, Path(scratch), vmaf, check)
+        kept = _run(folder, manifest, geometry, path, Path(scratch), vmaf, check)
         ssim = _ssim(Path(scratch) / "ssim")
         marks = _vmaf(Path(scratch) / "vmaf") if vmaf else []
     if len(ssim) != manifest.frames:

@@ -33,6 +33,9 @@ MONOTONE = 0.8
 WINDOWS = 8
 """A trend is looked for in so many parts of a take."""
 
+LONG = 240
+"""Frames from which a trend can be a model's: in short takes it is what the shot shows."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -80,7 +83,7 @@ def cut_ratios(series: Series) -> Values:
 
 def trend(values: NDArray[np.float32]) -> float | None:
     """The last part of a series over its first, where it rises or falls all the way; else None."""
-    if len(values) < 6 * WINDOWS:
+    if len(values) < LONG:
         return None
     means = np.array([part.mean() for part in np.array_split(values.astype(np.float64), WINDOWS)])
     ranks, time = means.argsort().argsort(), np.arange(WINDOWS)

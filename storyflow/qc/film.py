@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storyflow.cutting.cut import master_of
-from storyflow.cutting.manifest import Manifest, ManifestShot, read_manifest
+from storyflow.cutting.manifest import Manifest, ManifestFilm, ManifestShot, read_manifest
 from storyflow.errors import InputError
-from storyflow.qc.delivered import compare
+from storyflow.qc.delivered import compare, film_sha256
 from storyflow.qc.filed import (
     FILE,
     joint_path,
@@ -66,10 +66,10 @@ def check_film(
     verdicts = list(_missing(manifest))
     verdicts += _cuts(manifest, joined, limits)
     takes = [_continued(take, manifest, joined, limits) for take in takes]
-    delivery = None
-    if manifest.film is not None and manifest.film.geometry is not None:
-        delivery = _kept_delivery(folder, manifest, vmaf) or compare(
-            folder, manifest, vmaf=vmaf, check=check
+    delivery, film = None, manifest.film
+    if film is not None and film.geometry is not None:
+        delivery = _kept_delivery(folder, film, vmaf) or compare(
+            folder, manifest, film, film.geometry, vmaf=vmaf, check=check
         )
         verdicts += _delivered(delivery, limits) if delivery is not None else ()
     quality = Quality(
@@ -164,6 +164,8 @@ def _goes_on(before: ManifestShot, after: ManifestShot) -> bool:
 
 
 def _cuts(manifest: Manifest, joined: _Joins, limits: Limits) -> Iterator[Verdict]:
+    if limits.cut_ratio.warn is None and limits.cut_ratio.fail is None:
+        return
     for before, after in _neighbours(manifest):
         if _goes_on(before, after):
             continue
@@ -211,14 +213,13 @@ def _missing(manifest: Manifest) -> Iterator[Verdict]:
             yield Verdict("missing", "fail", 1.0, 0.0, text, shot.id, shot.take, place)
 
 
-def _kept_delivery(folder: Path, manifest: Manifest, vmaf: bool) -> Delivery | None:
-    """What was found before in the very same file."""
+def _kept_delivery(folder: Path, film: ManifestFilm, vmaf: bool) -> Delivery | None:
+    """What was found before in the very same file. Raises InputError, as `film_sha256`."""
+    sha256 = film_sha256(folder, film)
     with suppress(InputError):
         found = read_quality(folder / FILE).delivery
-        film = manifest.film
-        if found is None or film is None or (vmaf and found.vmaf is None):
-            return None
-        return found if found.sha256 == film.sha256 else None
+        if found is not None and found.sha256 == sha256 and (not vmaf or found.vmaf is not None):
+            return found
     return None
 
 
