@@ -28,13 +28,17 @@ class _FilmFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-qc = typer.Typer(help="Look at what was rendered.", no_args_is_help=True, cls=_FilmFirst)
+qc = typer.Typer(
+    help="Look at what was rendered; qc FILM is short for qc film FILM.",
+    no_args_is_help=True,
+    cls=_FilmFirst,
+)
 app.add_typer(qc, name="qc")
 
 
 @qc.callback()
 def _qc() -> None:
-    """Look at what was rendered: `qc FILM` measures it, `qc captions` reads it."""
+    """Look at what was rendered; qc FILM is short for qc film FILM."""
 
 
 @qc.command()
@@ -56,7 +60,7 @@ def film(
 ) -> None:
     """Measure a film: its seams, its drift, faults inside shots, and the delivered file.
 
-    `film` may be left out. Writes qc.json beside the film. Leaves with 0 where all is within the
+    Writes qc.json beside the film. Leaves with 0 where all is within the
     limits, 6 with warnings, 7 with failures.
     """
     import storyflow
