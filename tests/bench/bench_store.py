@@ -24,6 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench_plan import film
 
 import storyflow
+from storyflow.film import prepare
+from storyflow.lockfile import pin_windows, write_lock
+from storyflow.ordering import order
 from storyflow.planning.nodes import Plan
 from storyflow.store.artifacts import Artifact, Blob
 from storyflow.store.inventory import take_stock
@@ -57,6 +60,11 @@ def fill(root: Path, plan: Plan) -> list[str]:
     return keys
 
 
+def recipes_of(plan: Plan) -> frozenset[str]:
+    """Every recipe of the plan: all of it is stored."""
+    return frozenset(segment.recipe for segment in plan.segments)
+
+
 def put_past(root: Path, made: Artifact, content: bytes) -> None:
     """Write an artifact of one blob past the store."""
     text = json.dumps({"storyflow": 1, **asdict(made)}, indent=1)
@@ -82,7 +90,12 @@ def bench_folder(folder: Path, segments: int) -> None:
     with timed("plan it against the full store"):
         quote = storyflow.quote(read, **options)
     assert quote.totals.render == 0
-    with timed("of that, read the index"):
+    made = prepare(what := order(read, **options))
+    what.lock_file.parent.mkdir(parents=True, exist_ok=True)
+    write_lock(what.lock_file, pin_windows(made.lock, made.plan, recipes_of(made.plan)))
+    with timed("the same with a full lock beside the storyboard"):
+        assert storyflow.quote(read, **options).totals.render == 0
+    with timed("of planning, read the index"):
         Store(folder / "store").recipes()
     for turn in ("the first time on this machine (hashes)", "again (marks)"):
         store = Store(folder / "store")
