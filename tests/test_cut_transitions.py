@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,6 @@ from storyflow.cutting.pictures import (
     Entry,
     Footage,
     Missing,
-    altered,
     film_pictures,
     shot_pictures,
 )
@@ -234,23 +234,21 @@ def test_a_card_stands_in_for_a_missing_shot_under_its_transitions(film: Film) -
 
 
 @pytest.mark.parametrize(
-    ("kind", "ranges"),
+    ("kind", "frames"),
     [
-        ("cut", ((), ())),
-        ("dissolve", (((9, 12),), ((0, 4),))),
-        ("fade", (((5, 12),), ((0, 7),))),
+        ("cut", []),
+        ("dissolve", [*range(9, 16)]),
+        ("wipe", [*range(9, 16)]),
+        ("fade", [*range(5, 19)]),
     ],
 )
-def test_what_a_transition_changes_is_known_beforehand(
-    film: Film, kind: str, ranges: tuple[tuple[tuple[int, int], ...], ...]
+def test_a_transition_changes_the_digests_of_its_frames_and_no_others(
+    film: Film, kind: str, frames: list[int]
 ) -> None:
-    joint = Transition(kind, 7 if kind != "cut" else 0)  # type: ignore[arg-type]
-    entries = [film.shot("A", 0, 12, out=joint), film.shot("B", 8, 20, into=joint)]
-    assert tuple(altered(entry) for entry in entries) == ranges
+    joint = Transition(kind, 7 if kind != "cut" else 0, way="up" if kind == "wipe" else None)  # type: ignore[arg-type]
     plain = digests([film.shot("A", 0, 12), film.shot("B", 8, 20)])
-    changed = [n for n, (a, b) in enumerate(zip(plain, digests(entries), strict=True)) if a != b]
-    expected = [*range(*ranges[0][0]), *range(12, 12 + ranges[1][0][1])] if ranges[0] else []
-    assert changed == expected
+    joined = digests([film.shot("A", 0, 12, out=joint), film.shot("B", 8, 20, into=joint)])
+    assert [n for n, (a, b) in enumerate(zip(plain, joined, strict=True)) if a != b] == frames
 
 
 def test_the_digest_of_a_picture_tells_what_was_done_to_it(film: Film) -> None:
@@ -344,3 +342,30 @@ def test_a_grade_changes_the_takes_own_frames_before_they_are_mixed(film: Film) 
     # A grade's name counts for every frame of its take, also those that it happens to leave.
     assert all(x != y for x, y in zip(plain[:12], digests(entries)[:12], strict=True))
     assert plain[12:] == digests(entries)[12:]
+
+
+def test_no_more_than_the_pictures_that_are_mixed_are_held(film: Film) -> None:
+    alive = most = 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    class Counting:
+        size = delivered = SIZE
+
+        def apply(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            nonlocal alive, most
+            made = PLAIN.apply(frame).copy()
+            weakref.finalize(made, gone)
+            alive += 1
+            most = max(most, alive)
+            return made
+
+    joint = Transition("dissolve", 16)
+    middle = [film.shot("B", 10, 30, into=joint, out=joint) for _ in range(12)]
+    entries = [film.shot("A", 0, 20, out=joint), *middle, film.shot("C", 10, 30, into=joint)]
+    shown = film_pictures(entries, Counting())  # type: ignore[arg-type]
+    assert sum(1 for _ in shown) == 14 * 20
+    # Both that are mixed, the last ones read, and the next one.
+    assert most <= 5

@@ -66,6 +66,8 @@ ANOTHER = {
     "the film's title": ("film: Three shots", "film: Two shots"),
     "a seed": ("id: 1A,", "id: 1A, seed: 7,"),
     "a title": ("do: it rests", "title: The End, do: it rests"),
+    "a card": ("do: it rests", "title: {text: The End, as: card}, do: it rests"),
+    "a fade": ("do: a red circle rolls}", "do: a red circle rolls, out: fade 1s}"),
 }
 
 

@@ -83,6 +83,48 @@ def test_a_dissolve_takes_half_from_each_sides_handles() -> None:
     assert plan.frames == 192, "a dissolve doesn't change the length of the film"
 
 
+def test_a_wipe_takes_its_frames_as_a_dissolve_does() -> None:
+    for frames in (1, 25, 72):
+        plans = [
+            planned(
+                story(
+                    "{id: A, dur: 4s, do: a door}",
+                    f"{{id: B, dur: 4s, in: {kind} {frames}f, do: a hall}}",
+                )
+            )
+            for kind in ("dissolve", "wipe up")
+        ]
+        assert plans[0].segments == plans[1].segments
+        first, second = plans[1].takes
+        assert second.head == frames // 2
+        assert first.generated >= 96 + frames - frames // 2
+
+
+def test_titles_are_in_the_cut_and_in_no_segment() -> None:
+    shot = "{{id: A, dur: 4s, do: a door{}}}"
+    plain = planned(story(shot.format("")))
+    title = ", title: {text: Ada, as: lower third, at: 1s}"
+    titled = planned(story(shot.format(title)))
+    assert titled.segments == plain.segments
+    (shown,) = titled.cut[0].titles
+    assert (shown.text, shown.style, shown.at, shown.frames) == ("Ada", "lower-third", 24, 72)
+
+
+@pytest.mark.parametrize(
+    ("title", "code"),
+    [
+        ('"\u6d77"', "missing-glyph"),
+        ('"' + "word " * 200 + '"', "long-title"),
+        ('["A", {text: "\u6d77", as: lower third}]', "missing-glyph"),
+    ],
+)
+def test_a_title_that_can_not_be_drawn_is_a_fault_at_its_line(title: str, code: str) -> None:
+    with pytest.raises(StoryboardError) as refused:
+        planned(story("{id: A, dur: 4s, do: a}", f"{{id: B, do: b, title: {title}}}"))
+    (problem,) = refused.value.problems
+    assert (problem.code, problem.shot, problem.line) == (code, "B", 5)
+
+
 def test_the_longer_of_handles_and_dissolve_counts() -> None:
     shots = ("{id: A, dur: 4s, do: a door}", "{id: B, dur: 4s, in: dissolve 1s, do: a hall}")
     assert planned(story(*shots, head="handles: 20f")).take("B", 1).head == 20

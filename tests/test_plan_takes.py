@@ -194,6 +194,14 @@ def test_a_held_take_too_short_for_the_cut_is_refused() -> None:
         planned(STORY.replace("14s", "20s"), lock)
 
 
+def test_a_held_take_without_the_frames_of_a_dissolve_is_refused() -> None:
+    before, lock = rendered(STORY)
+    lock = hold(lock, "A", held_take(before, "A", keys(before)))
+    assert planned(STORY.replace("id: B,", "id: B, in: dissolve 2f,"), lock).cut[0].out.after == 1
+    with pytest.raises(StoryboardError, match=r"held take is 11 frames too short.*transition"):
+        planned(STORY.replace("id: B,", "id: B, in: dissolve 1s,"), lock)
+
+
 def test_an_unfinished_take_cannot_be_held() -> None:
     before, _ = rendered(STORY)
     some = {recipe: key for recipe, key in keys(before).items() if not key.endswith("A/4")}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from storyflow.lettering.fonts import font
 from storyflow.timing import Size
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+    from PIL.ImageFont import FreeTypeFont
 
 _LONGEST = 400
 """Characters of a reason beyond this are never shown: the log has them."""
@@ -34,46 +34,38 @@ def missing_card(shot: str, reason: str, size: Size) -> NDArray[np.uint8]:
     inner = size.width - 2 * margin
     head, reason = f"{shot} missing", reason[:_LONGEST]
     tall = max(8, size.height // 7)
-    while tall > 8 and draw.textlength(head, font=_font(tall)) > inner:
+    while tall > 8 and draw.textlength(head, font=font(tall, bold=True)) > inner:
         tall -= 1
     small = max(8, min(tall, size.height // 16))
     top = size.height // 4
-    draw.text((margin, top), _fit(draw, head, _font(tall), inner), fill=_HEAD, font=_font(tall))
+    face = font(tall, bold=True)
+    draw.text((margin, top), _fit(draw, head, face, inner), fill=_HEAD, font=face)
     rule = top + round(tall * 1.3)
     thick = max(1, size.height // 180)
     draw.rectangle((margin, rule, size.width - margin - 1, rule + thick - 1), fill=_RULE)
     line = round(small * 1.3)
     first = rule + thick + small // 2
     room = max(0, (size.height - first - margin // 2) // line)
-    for row, text in enumerate(_wrap(draw, reason, _font(small), inner, room)):
-        draw.text((margin, first + row * line), text, fill=_TEXT, font=_font(small))
+    for row, text in enumerate(_wrap(draw, reason, font(small), inner, room)):
+        draw.text((margin, first + row * line), text, fill=_TEXT, font=font(small))
     return np.asarray(image).copy()
 
 
-@cache
-def _font(size: int) -> FreeTypeFont | ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-def _fit(draw: ImageDraw, text: str, font: FreeTypeFont | ImageFont, width: int) -> str:
-    if draw.textlength(text, font=font) <= width:
+def _fit(draw: ImageDraw, text: str, face: FreeTypeFont, width: int) -> str:
+    if draw.textlength(text, font=face) <= width:
         return text
-    widths = (draw.textlength(text[:n] + "...", font=font) for n in range(1, len(text)))
+    widths = (draw.textlength(text[:n] + "...", font=face) for n in range(1, len(text)))
     keep = sum(1 for _ in takewhile(lambda reached: reached <= width, widths))
     return text[:keep].rstrip() + "..."
 
 
-def _wrap(
-    draw: ImageDraw, text: str, font: FreeTypeFont | ImageFont, width: int, rows: int
-) -> list[str]:
+def _wrap(draw: ImageDraw, text: str, face: FreeTypeFont, width: int, rows: int) -> list[str]:
     """At most `rows` lines that fit; the last one ends in "..." where words are left over."""
     lines: list[str] = []
     current = ""
     for word in text.split():
         longer = f"{current} {word}".strip()
-        if current and draw.textlength(longer, font=font) > width:
+        if current and draw.textlength(longer, font=face) > width:
             lines.append(current)
             current = word
         else:
@@ -81,4 +73,4 @@ def _wrap(
     lines = [line for line in [*lines, current] if line]
     if len(lines) > rows > 0:
         lines[rows - 1] = " ".join(lines[rows - 1 :])
-    return [_fit(draw, line, font, width) for line in lines[:rows]]
+    return [_fit(draw, line, face, width) for line in lines[:rows]]

@@ -151,26 +151,6 @@ def shot_pictures(entries: Sequence[Entry], index: int, geometry: Geometry) -> I
         yield _lettered(picture, titles.over(place))
 
 
-def altered(entry: Entry) -> tuple[tuple[int, int], ...]:
-    """Ranges of an entry's frames, counted within it, where more is seen than its own picture."""
-    fade_in = entry.into.frames if entry.into.kind == "fade" else 0
-    fade_out = entry.out.frames if entry.out.kind == "fade" else 0
-    ranges = [
-        (0, entry.into.after + fade_in),
-        (entry.frames - entry.out.before - fade_out, entry.frames),
-        *((title.at, title.at + title.frames) for title in _titles(entry)),
-    ]
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted((max(0, a), min(b, entry.frames)) for a, b in ranges):
-        if start >= stop:
-            continue
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return tuple(joined)
-
-
 def _titles(entry: Entry) -> tuple[Title, ...]:
     return entry.titles if isinstance(entry, Footage) else ()
 

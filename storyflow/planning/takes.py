@@ -197,7 +197,7 @@ class Takes:
         missing = planned.head + planned.frames + shot.shot.out.after - start
         if missing > 0:
             what = f"the held take is {count(missing, 'frame')} too short"
-            cure = f"shorten the shot, or release it: storyflow hold {shot.shot.id} --release"
+            cure = f"shorten the shot or its transition, or release it: storyflow hold {shot.shot.id} --release"
             problems.append(fault(shot.shot, "held-too-short", what, cure=cure))
         return planned, problems
 
