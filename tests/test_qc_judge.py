@@ -126,6 +126,16 @@ def test_a_step_that_all_seams_share_is_drift(step: float) -> None:
     assert found == drift(made, seams), "the same every time"
 
 
+def test_a_pulse_that_groups_of_frames_have_is_no_drift() -> None:
+    seams = list(range(97, 660, 80))
+    noise = np.random.default_rng(5).normal(0, 0.05, 700).cumsum()
+    pulse = np.where(np.arange(700) % 4 == 1, 0.5, 0.0)
+    after = np.searchsorted(seams, np.arange(700), side="right")
+    without = drift(series_of(700, luma=50 + noise + pulse), seams)
+    assert without.light_chance > 0.01 and abs(without.light) < 0.1
+    assert drift(series_of(700, luma=50 + noise + pulse + 0.3 * after), seams).light_chance < 0.01
+
+
 def test_saturation_drift_is_in_per_cent() -> None:
     seams = list(range(97, 660, 80))
     after = np.searchsorted(seams, np.arange(700), side="right")

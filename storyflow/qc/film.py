@@ -14,6 +14,7 @@ from storyflow.cutting.cut import master_of
 from storyflow.cutting.manifest import Manifest, ManifestFilm, ManifestShot, read_manifest
 from storyflow.errors import InputError
 from storyflow.qc.delivered import compare, film_sha256
+from storyflow.qc.faults import LEAST_CHANGE
 from storyflow.qc.filed import (
     FILE,
     joint_path,
@@ -173,8 +174,8 @@ def _cuts(manifest: Manifest, joined: _Joins, limits: Limits) -> Iterator[Verdic
         if not judge_cut(series, at, limits):
             place = after.film[0] if after.film is not None else None
             text = f"the cut from {before.id} to {after.id} is not seen: they look alike"
-            yield Verdict("cut_unseen", "warn", 0.0, limits.cut_ratio.passed("fail"), text,
-                          frame=place)  # fmt: skip
+            change = float(series.change[at])
+            yield Verdict("cut_unseen", "warn", change, LEAST_CHANGE, text, frame=place)
 
 
 def _continued(

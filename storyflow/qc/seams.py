@@ -2,7 +2,9 @@
 
 A single seam may look odd by chance: things move. So the number to watch is the systematic step:
 signed steps of light and saturation at all of a take's seams, each less the median step around it,
-and the median of those, held against as many random positions inside the same take.
+and the median of those, held against as many random positions inside the same take. A VAE that
+decodes four frames at a time may pulse with them, and all seams lie where such a group begins: so
+they are compared with positions where one begins, too, and what is usual there is no step.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ FEWEST = 3
 
 CLOSE = 2
 """Frames around a seam that aren't taken as random positions."""
+
+GROUP = 4
+"""Frames that a VAE decodes at a time."""
 
 PALE = 1.0
 """Less chroma than this counts as this much: a step of grey has no saturation."""
@@ -94,7 +99,11 @@ def drift(series: Series, seams: Sequence[int], start: int = 0, stop: int | None
     """
     stop = series.frames if stop is None else stop
     near = {frame + apart for frame in seams for apart in range(-CLOSE, CLOSE + 1)}
-    places = [frame for frame in range(start + 1, stop) if frame not in near]
+    phases = {frame % GROUP for frame in seams}
+    phases = phases if len(phases) == 1 else set(range(GROUP))
+    places = [
+        frame for frame in range(start + 1, stop) if frame not in near and frame % GROUP in phases
+    ]
     light, light_chance = _against(light_steps(series), seams, places)
     saturation, saturation_chance = _against(saturation_steps(series), seams, places)
     return Drift(len(seams), light, saturation, light_chance, saturation_chance)
@@ -121,6 +130,8 @@ def _against(steps: Values, seams: Sequence[int], places: Sequence[int]) -> tupl
     if len(places) < len(seams):
         return found, 1.0
     natural = np.array([beyond(frame) for frame in places])
+    usual = float(np.median(natural))
+    found, natural = found - usual, natural - usual
     random = np.random.default_rng(0)
     drawn = np.median(random.choice(natural, (DRAWS, len(seams))), axis=1)
     chance = (1 + int((np.abs(drawn) >= abs(found)).sum())) / (1 + DRAWS)
