@@ -74,14 +74,14 @@ def set_title(text: str, style: TitleStyle, size: Size) -> tuple[Line, ...]:
     form = _FORMS[style]
     most = max(_LEAST, round(form.most * size.height))
     least = max(_LEAST, most // 2)
+    if _lines(text, least, form, size, breaks=True) is None:
+        what = f"the title does not fit into the picture, not even with letters of {least} pixels"
+        raise BadTitle("long-title", what, "shorten it, or show it as several titles")
     # The author's lines stay whole where somewhat smaller letters do it.
     whole = [(letters, False) for letters in range(most, max(least, round(0.7 * most)) - 1, -1)]
     broken = [(letters, True) for letters in range(most, least - 1, -1)]
-    for letters, breaks in whole + broken:
-        if (lines := _lines(text, letters, form, size, breaks=breaks)) is not None:
-            return _placed(lines, style, size)
-    what = f"the title does not fit into the picture, not even with letters of {least} pixels"
-    raise BadTitle("long-title", what, "shorten it, or show it as several titles")
+    tried = (_lines(text, n, form, size, breaks=breaks) for n, breaks in whole + broken)
+    return _placed(next(lines for lines in tried if lines is not None), style, size)
 
 
 def _lines(text: str, letters: int, form: _Form, size: Size, *, breaks: bool) -> list[Line] | None:
