@@ -259,6 +259,7 @@ def test_a_contact_sheet_of_300_shots_stays_a_picture_that_opens(folder: Path) -
         ("a ball", "a ball", [("a ball", False)]),
         ("a red ball", "a blue ball", [("a ", False), ("blue", True), (" ball", False)]),
         ("a ball", "", []),
+        ("it hops", "it turns to the left", [("it ", False), ("turns to the left", True)]),
     ],
 )
 def test_a_beat_is_marked_where_the_one_before_differs(

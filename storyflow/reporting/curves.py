@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from storyflow.qc.limits import load_limits
 from storyflow.reporting.look import AROUND, Samples
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Panel:
 
 def panels(stretches: Sequence[Stretch], frames: int) -> tuple[Panel, ...]:
     """Brightness, colour, sharpness, motion and seam ratio; without those nobody measured."""
+    limit = load_limits().seam_ratio
+    marks = tuple(float(level) for level in (limit.warn, limit.fail) if level is not None)
     found = [
         Panel("Brightness", "L*", (_line("L*", stretches, frames, "luma"),)),
         Panel(
@@ -77,7 +80,7 @@ def panels(stretches: Sequence[Stretch], frames: int) -> tuple[Panel, ...]:
         ),
         Panel("Sharpness", "Laplacian", (_line("sharpness", stretches, frames, "sharpness"),)),
         Panel("Motion", "grey levels", (_motion_line(stretches, frames),)),
-        Panel("Seam ratio", "times", (_ratio_line(stretches, frames),), (3.0, 7.0), dots=True),
+        Panel("Seam ratio", "times", (_ratio_line(stretches, frames),), marks, dots=True),
     ]
     return tuple(panel for panel in found if any(line.data for line in panel.lines))
 

@@ -200,7 +200,7 @@ function curve(pen, values, panel, width, height, name) {
     if (low === Infinity) continue;
     const now = stride > 6 ? shot : shotAt(start);
     const x = place(start + stride / 2, width);
-    if (now !== shot || start - before > 24 + stride) pen.moveTo(x, y(low));
+    if (now !== shot || start - before > 40 + stride) pen.moveTo(x, y(low));
     else pen.lineTo(x, y(low));
     if (high > low) pen.lineTo(x, y(high));
     before = start;
@@ -217,7 +217,7 @@ function drawPlot(figure, panel) {
     pen.fillRect(0, y, width, 1);
     pen.fillStyle = colour.soft;
     pen.font = "10px system-ui, sans-serif";
-    pen.fillText(String(mark), 3, y - 2);
+    pen.fillText(String(mark), 3, y < 12 ? y + 10 : y - 2);
   }
   pen.globalAlpha = 0.25;
   pen.fillStyle = colour.blend;
@@ -254,7 +254,7 @@ function readOut(figure, panel) {
 }
 
 function nearest(values, frame, exact) {
-  const reach = exact ? 3 : 12;
+  const reach = exact ? 3 : 24;
   for (let off = 0; off <= reach; off += 1) {
     for (const at of [frame - off, frame + off]) {
       if (at >= 0 && at < values.length && !Number.isNaN(values[at])) return values[at];

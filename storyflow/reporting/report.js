@@ -192,7 +192,6 @@ function load(image) {
   if (image.dataset.src) {
     image.src = image.dataset.src;
     image.removeAttribute("data-src");
-    image.classList.toggle("coarse", image.width < 130);
   }
 }
 

@@ -89,9 +89,15 @@ def _grid(shots: Sequence[ShotFacts]) -> _Grid:
     shape = 9 / 16 if first is None else first.height / first.width
     picture = Size(wide, round(wide * shape))
     text = max(13, round(wide / 22))
-    # Cells are nearly as high as wide; a sheet is a little wider than high, as screens are.
-    columns = min(len(shots), max(1, math.ceil(math.sqrt(len(shots) * 1.3 * shape / 0.5625))))
+    columns = _columns(len(shots), shape)
     return _Grid(columns, math.ceil(len(shots) / columns), picture, text)
+
+
+def _columns(shots: int, shape: float) -> int:
+    """So many that the sheet is a little wider than high, as screens are, and its last row is as
+    full as it can be."""
+    wish = math.ceil(math.sqrt(shots * 1.3 * shape / 0.5625))
+    return min(range(wish, wish + 3), key=lambda n: (-shots % n, n))
 
 
 def _head(draw: ImageDraw, facts: FilmFacts, grid: _Grid) -> None:

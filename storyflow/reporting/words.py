@@ -17,11 +17,17 @@ def differences(before: str, after: str) -> tuple[Words, ...]:
     if not before:
         return (Words(after),) if after else ()
     old, new = _tokens(before), _tokens(after)
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    found = [(kind != "equal", "".join(new[i:j])) for kind, _, _, i, j in matcher.get_opcodes()]
+    found = [(fresh, text) for fresh, text in found if text]
     pieces: list[Words] = []
-    for kind, _, _, start, stop in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        text = "".join(new[start:stop])
-        if text:
-            pieces.append(Words(text, kind != "equal"))
+    for index, (fresh, text) in enumerate(found):
+        # A space between two new words is one piece with them.
+        between = not text.strip() and 0 < index < len(found) - 1
+        if pieces and pieces[-1].new and (fresh or between):
+            pieces[-1] = Words(pieces[-1].text + text, True)
+        else:
+            pieces.append(Words(text, fresh))
     return tuple(pieces)
 
 
