@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,14 @@ from storyflow.cutting.colourmatch import Correction, colour_match, unmatched
 from storyflow.cutting.cut import cut_film
 from storyflow.cutting.manifest import make_manifest, read_manifest, write_manifest
 from storyflow.farm.comparison import Comparison
+from storyflow.farm.jobs import SegmentJob
+from storyflow.farm.recorder import Recorder
 from storyflow.kinds import kind_of
 from storyflow.media.lab import from_lab
 from storyflow.pipeline import DeliverSection, load_profile
 from storyflow.planning.nodes import Plan, Span
-from storyflow.store.artifacts import Artifact, Regained
+from storyflow.renderer import History, SegmentSpec
+from storyflow.store.artifacts import FRAMES, Artifact, Regained
 from storyflow.store.store import Store
 
 YELLOWER = Regained((1.0, 1.0, 1.0), (0.0, 0.0, -4.0), 30.0)
@@ -132,3 +137,30 @@ def test_no_key_depends_on_it() -> None:
     )
     assert plain.pixel_fields == matched.pixel_fields
     assert plain.identity == matched.identity
+
+
+def test_a_worker_stores_how_the_history_came_back(tmp_path: Path) -> None:
+    given = np.random.default_rng(0).integers(60, 190, (5, 32, 48, 3)).astype(np.uint8)
+    spec = SegmentSpec(48, 32, 9, 5, seed=1)
+    job = SegmentJob("1A/2", "k" * 8, "r" * 8, spec, Fraction(24), "{}")
+    found = {}
+    with ThreadPoolExecutor(1) as encoder:
+        for name, history in (("continuing", History(given)), ("fresh", None)):
+            folder = tmp_path / name
+            folder.mkdir()
+            with Recorder(job, folder, encoder, lambda _: None, history) as recorder:
+                recorder.regained(given - np.uint8(3))
+                recorder.frames(given[:4])
+                files = recorder.finish()
+            found[name] = recorder.comparison
+            assert list(files) == [FRAMES]
+    assert found["fresh"] is None
+    assert found["continuing"] is not None
+    assert found["continuing"].psnr == pytest.approx(38.6, abs=0.1)
+    store = Store(tmp_path / "store")
+    kept = store.commit(
+        key=job.key, recipe=job.recipe, kind="segment", digest="d", inputs="{}", files={},
+        regained=found["continuing"],
+    )  # fmt: skip
+    again = Store(tmp_path / "store").find(job.key)
+    assert again == kept and again.regained == found["continuing"]

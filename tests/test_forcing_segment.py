@@ -41,12 +41,14 @@ class Kept:
     """A sink that keeps everything."""
 
     def __init__(self) -> None:
+        self.back: list[NDArray[np.uint8]] = []
         self.chunks: list[NDArray[np.uint8]] = []
         self.tails: list[NDArray[np.float32]] = []
         self.steps: list[tuple[int, int]] = []
 
     def regained(self, chunk: NDArray[np.uint8]) -> None:
-        pass
+        assert not self.chunks, "the history comes first"
+        self.back.append(chunk)
 
     def frames(self, chunk: NDArray[np.uint8]) -> None:
         self.chunks.append(chunk)
@@ -121,6 +123,7 @@ def test_a_segment_gives_its_new_frames_and_their_latents(
     assert sink.tails[0].dtype == np.float32
     assert [len(c) for c in sink.chunks] == ([1] if fresh else []) + [4] * (new // 4)
     assert sink.steps == [(1, 3), (2, 3), (3, 3)]
+    assert [len(c) for c in sink.back] == ([] if fresh else [1, 4, 4])
 
 
 def test_a_segment_rendered_alone_equals_itself_in_the_chain() -> None:
