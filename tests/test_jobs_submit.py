@@ -14,8 +14,11 @@ from media_files import picture_file
 import storyflow
 from storyflow import jobs
 from storyflow.cluster import Cluster, load_cluster
+from storyflow.cutlist import cut_path, read_cut
 from storyflow.errors import BudgetError, FarmError, InputError, StoryboardError
+from storyflow.film import prepare
 from storyflow.jobs import follow, references
+from storyflow.jobs.perform import open_job
 from storyflow.jobs.server import ServerJob
 from storyflow.jobs.ticket import read_ticket
 from storyflow.lockfile import lock_path, read_lock
@@ -89,6 +92,19 @@ def test_the_lock_is_pinned_here_and_sent(studio: Studio, cluster: FakeServer) -
     here = read_lock(lock_path(studio.file))
     assert [shot.id for shot in here.shots] == ["A"] and here.shots[0].takes
     assert read_lock(cluster.folder / job.id / "film/film.lock.yaml") == here
+
+
+def test_the_cut_list_is_sent_and_followed_there(studio: Studio, cluster: FakeServer) -> None:
+    cut = 'storyflow: 1\nfilm: Tiny\nfps: "24"\ncut:\n- {shot: A, in: 3, out: 9}\n'
+    cut_path(studio.file).write_text(cut)
+    job = submit(studio)
+    sent = read_cut(cut_path(cluster.folder / job.id / "film/film.yaml"))
+    assert sent == read_cut(cut_path(studio.file))
+    there = prepare(open_job(cluster.folder / job.id / "job.json").order()).plan
+    assert there.frames == 6
+    without = submit(studio, edit=False, name="uncut")
+    assert without.plan != job.plan
+    assert not cut_path(cluster.folder / without.id / "film/film.yaml").exists()
 
 
 STANDS = {"pending": None, "running": None}

@@ -107,6 +107,7 @@ def test_an_edl_may_fade_in_at_its_beginning(tmp_path: Path) -> None:
         ("BT1", 48),
     ]
     assert found.joins[0].fade_in == Transition("fade", 12)
+    assert found.start == 86400
 
 
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def totals(plan: Plan, prediction: Prediction) -> Totals:
     chain, chain_flops = _longest_chain(segments)
     render_chain, render_chain_flops = _longest_chain(render)
     return Totals(
-        shots=len(plan.cut),
+        shots=len({entry.shot for entry in plan.cut}),
         frames=plan.frames,
         generated=sum(s.inputs.spec.new for s in segments),
         segments=len(segments),
@@ -146,7 +146,10 @@ def totals(plan: Plan, prediction: Prediction) -> Totals:
 
 def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
     """One row per take, in the order of the film."""
-    shown = {(entry.shot, entry.take) for entry in plan.cut}
+    shown: dict[tuple[str, int], int] = {}
+    for entry in plan.cut:
+        name = (entry.shot, entry.take)
+        shown[name] = shown.get(name, 0) + entry.stop - entry.start
     counted: set[str] = set()
     rows = []
     for take in plan.takes:
@@ -159,8 +162,8 @@ def plan_rows(plan: Plan, prediction: Prediction) -> tuple[PlanRow, ...]:
                 take=take.take,
                 shown=(take.shot.id, take.take) in shown,
                 mode=take.mode,
-                seconds=take.frames / nominal(plan.fps),
-                frames=take.frames,
+                seconds=shown.get((take.shot.id, take.take), take.frames) / nominal(plan.fps),
+                frames=shown.get((take.shot.id, take.take), take.frames),
                 generated=take.generated,
                 segments=len(take.segments),
                 reuse=len(take.segments) - len(render),

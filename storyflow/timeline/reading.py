@@ -190,6 +190,9 @@ class _Reader:
         if timeline.global_start_time is not None:
             self.start = self._frames(timeline.global_start_time)
         track = self._track(timeline)
+        if timeline.global_start_time is None and track.source_range is not None:
+            # The EDL adapter puts the record times' beginning there.
+            self.start = max(0, -self._frames(track.source_range.start_time))
         pieces: list[Piece] = []
         joins: list[Join] = []
         pending = CUT
