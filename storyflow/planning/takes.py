@@ -197,7 +197,8 @@ class Takes:
         missing = planned.head + planned.frames + shot.shot.out.after - start
         if missing > 0:
             what = f"the held take is {count(missing, 'frame')} too short"
-            cure = f"shorten the shot or its transition, or release it: storyflow hold {shot.shot.id} --release"
+            release = f"storyflow hold {shot.shot.id} --release"
+            cure = f"shorten the shot or its transition, or release it: {release}"
             problems.append(fault(shot.shot, "held-too-short", what, cure=cure))
         return planned, problems
 
