@@ -17,9 +17,11 @@ from films import Studio
 import storyflow
 from storyflow.cli import app
 from storyflow.cutlist import CutEvent, cut_path, read_cut
-from storyflow.errors import InputError
+from storyflow.errors import Cancelled, InfrastructureError, InputError
+from storyflow.ordering import order
 from storyflow.storyboard.resolved import Transition
-from storyflow.timeline.handed import read_handed
+from storyflow.timeline.handed import Handed, read_handed, write_handed
+from storyflow.timeline.handover import hand_over
 
 FILM = """\
 film: Round trip
@@ -395,3 +397,38 @@ def test_the_commands_say_what_they_wrote(
     assert "film.cut.yaml: 3 pieces, 162 frames" in told
     app(["plan", str(studio.file), "--pipeline", "slate"], standalone_mode=False)
     assert "follows this cut list" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_cut_off_leaves_the_folder_as_it_was_and_goes_on(studio: Studio) -> None:
+    folder = handover_folder(studio)
+    storyflow.handover(studio.file, **studio.options)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    frames = iter(range(150))
+
+    def check() -> None:
+        if next(frames, None) is None:
+            raise Cancelled("stopped")
+
+    larger = {**studio.options, "settings": (*studio.options["settings"], "deliver.scale=2")}
+    with pytest.raises(Cancelled):
+        hand_over(order(studio.file, **larger), folder, check=check)
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    new = {path.name for path in after.keys() - before.keys()}
+    assert new == {"1A_t1_v002.mov"}
+    same = {path for path in before if path.name != "handover.json"}
+    assert all(after[path] == before[path] for path in same)
+    assert hand_over(order(studio.file, **larger), folder).written == 3
+    assert storyflow.handover(studio.file, **studio.options).written == 0
+
+
+def test_a_folder_of_another_film_or_without_room_is_refused(
+    studio: Studio, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InfrastructureError, match="can't write to the folder"):
+        storyflow.handover(studio.file, to=tmp_path / "file" / "x", **studio.options)
+    write_handed(tmp_path, Handed("Another", "24"))
+    with pytest.raises(InputError, match="holds the film 'Another'"):
+        storyflow.handover(studio.file, to=tmp_path, **studio.options)
+    with pytest.raises(InputError, match="dnxhr holds no pictures of 96x64"):
+        storyflow.handover(studio.file, to=tmp_path / "new", format="dnxhr", **studio.options)
