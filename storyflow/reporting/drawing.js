@@ -217,7 +217,7 @@ function drawPlot(figure, panel) {
     pen.fillRect(0, y, width, 1);
     pen.fillStyle = colour.soft;
     pen.font = "10px system-ui, sans-serif";
-    pen.fillText(String(mark), 3, y < 12 ? y + 10 : y - 2);
+    pen.fillText(String(mark), 3, y + 12 > height ? y - 2 : y + 10);
   }
   pen.globalAlpha = 0.25;
   pen.fillStyle = colour.blend;

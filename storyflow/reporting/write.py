@@ -32,6 +32,8 @@ def write_report(folder: Path, check: Check = go_on) -> Report:
     Masters that have not changed since the last report are not read again. `check` is called
     between shots. Raises InputError for a folder without a film, CutError when the disk refuses.
     """
+    from PIL import Image
+
     from storyflow.reporting.gather import gather
     from storyflow.reporting.page import page
     from storyflow.reporting.sheet import contact_sheet
@@ -43,7 +45,7 @@ def write_report(folder: Path, check: Check = go_on) -> Report:
     sheet = contact_sheet(facts)
     small = sheet
     if sheet.width * sheet.height > LARGEST_PNG:
-        small = sheet.quantize(256)
+        small = sheet.quantize(256, method=Image.Quantize.FASTOCTREE)
     for name, image, kind, options in (
         (SHEETS[0], small, "PNG", {"optimize": False}),
         (SHEETS[1], sheet, "JPEG", {"quality": 88}),
