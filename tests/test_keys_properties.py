@@ -107,7 +107,16 @@ def test_a_trim_changes_no_key(shots: list[Told], data: st.DataObject) -> None:
 
 @QUICK
 @given(
-    films(), st.sampled_from(("title: T", "out: fade black 12f", "note: n", "in: fade black 6f"))
+    films(),
+    st.sampled_from(
+        (
+            "title: T",
+            "title: {text: T, as: card, dur: 12f}",
+            "out: fade black 12f",
+            "note: n",
+            "in: fade black 6f",
+        )
+    ),
 )
 def test_titles_fades_and_notes_are_in_no_key(shots: list[Told], extra: str) -> None:
     plan, lock = first(shots)
@@ -117,11 +126,13 @@ def test_titles_fades_and_notes_are_in_no_key(shots: list[Told], extra: str) -> 
 
 
 @QUICK
-@given(films(), st.integers(2, 24))
-def test_a_dissolve_within_the_handles_changes_no_key(shots: list[Told], frames: int) -> None:
+@given(films(), st.sampled_from(("dissolve", "wipe up")), st.integers(1, 24))
+def test_a_transition_within_the_handles_changes_no_key(
+    shots: list[Told], kind: str, frames: int
+) -> None:
     plan, lock = first(shots)
     assume(shots[-1].follows is None)
-    shots[-1] = replace(shots[-1], extra=f", in: dissolve {frames}f")
+    shots[-1] = replace(shots[-1], extra=f", in: {kind} {frames}f")
     assert recipes(planned(story(shots), lock)) == recipes(plan)
 
 
