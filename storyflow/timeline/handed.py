@@ -7,6 +7,7 @@ version goes up when its pictures change.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -139,7 +140,7 @@ class Handed:
         return (names.zero + first) % (_DAY * nominal(self.rate))
 
     def _free_name(self, shot: str, take: int) -> str:
-        plain = re.sub(r"[^A-Za-z0-9-]+", "-", shot).strip("-") or "shot"
+        plain = re.sub(r"[^A-Za-z0-9-]+", "-", _bare(shot)).strip("-") or "shot"
         taken = {each.name.lower() for each in self.takes}
         name, number = f"{plain}_t{take}", 1
         while name.lower() in taken:
@@ -148,7 +149,7 @@ class Handed:
         return name
 
     def _free_reel(self, shot: str, take: int) -> str:
-        plain = re.sub(r"[^A-Z0-9]", "", shot.upper())
+        plain = re.sub(r"[^A-Z0-9]", "", _bare(shot).upper())
         reel = f"{plain}T{take}"
         taken = {each.reel for each in self.takes}
         number = len(self.takes) + 1
@@ -164,6 +165,11 @@ class Handed:
         after = max(ends, default=3600 * second - 1)
         minute = 60 * second
         return (after // minute + 1) * minute + _LEAD * second
+
+
+def _bare(text: str) -> str:
+    """Letters without their accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def read_handed(folder: Path) -> Handed | None:
