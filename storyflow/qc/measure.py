@@ -7,6 +7,7 @@ score of PySceneDetect's content detector without its edges.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,20 +74,15 @@ def unreadable(master: Path, why: str) -> InputError:
     )
 
 
-class reading:
+@contextmanager
+def reading(master: Path, start: int = 0, stop: int | None = None) -> Iterator[Iterator[Pixels]]:
     """Frames [start, stop) of a master, whose faults are told as InputError in the block."""
-
-    def __init__(self, master: Path, start: int = 0, stop: int | None = None) -> None:
-        self._master, self._range = master, (start, stop)
-
-    def __enter__(self) -> Iterator[Pixels]:
-        return iter_clip(self._master, *self._range)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DamagedError):
-            raise unreadable(self._master, error.what) from error
-        if isinstance(error, OSError):
-            raise unreadable(self._master, error.strerror or str(error)) from error
+    try:
+        yield iter_clip(master, start, stop)
+    except DamagedError as error:
+        raise unreadable(master, error.what) from error
+    except OSError as error:
+        raise unreadable(master, error.strerror or str(error)) from error
 
 
 @dataclass

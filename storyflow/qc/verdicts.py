@@ -22,8 +22,9 @@ class Verdict:
     """One measure that is out of its limits; what is within them has no verdict.
 
     `frame` counts within the take, from its first generated frame, and is None for measures of a
-    whole take or film (then `shot` may be None, too). `stop` ends a stretch of frames. `limit` is
-    the one that `value` has passed. `text` is one line for people.
+    whole take; a film's own verdicts have no `shot`, or one that is missing, and count within the
+    film. `stop` ends a stretch of frames. `limit` is the one that `value` has passed. `text` is one
+    line for people.
     """
 
     measure: str
