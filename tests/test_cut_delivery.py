@@ -18,6 +18,7 @@ from test_cut_film import Film
 from storyflow.cutting import hls
 from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.check import check_film
+from storyflow.cutting.coding import further_codings
 from storyflow.cutting.deliverable import refuse_delivery
 from storyflow.cutting.label import Chapter, label_of
 from storyflow.cutting.manifest import make_manifest
@@ -262,6 +263,11 @@ def test_what_can_not_be_delivered_is_refused_before_anything_is_rendered(
     with pytest.raises(ProfileError) as refused:
         refuse_delivery(plan_of(SHOTS), section(**fields))
     assert said in str(refused.value)
+
+
+def test_a_format_that_is_named_twice_is_one_file() -> None:
+    codings = further_codings(section(formats=["prores", "hls", "prores"]))
+    assert [coding.name for coding in codings] == ["prores"]
 
 
 def test_a_delivery_that_can_be_is_let_through() -> None:

@@ -66,7 +66,8 @@ def film_coding(deliver: DeliverSection) -> Coding:
 
 def further_codings(deliver: DeliverSection) -> tuple[Coding, ...]:
     """What else is encoded from the film's pictures; HLS is not: it is cut from the film."""
-    return tuple(_coding(name, deliver) for name in deliver.formats if name != "hls")
+    names = dict.fromkeys(deliver.formats)
+    return tuple(_coding(name, deliver) for name in names if name != "hls")
 
 
 def _coding(name: str, deliver: DeliverSection) -> Coding:
