@@ -97,7 +97,7 @@ def _columns(shots: int, shape: float) -> int:
     """So many that the sheet is a little wider than high, as screens are, and its last row is as
     full as it can be."""
     wish = math.ceil(math.sqrt(shots * 1.3 * shape / 0.5625))
-    return min(range(wish, wish + 3), key=lambda n: (-shots % n, n))
+    return min(shots, min(range(wish, wish + 3), key=lambda n: (-shots % n, n)))
 
 
 def _head(draw: ImageDraw, facts: FilmFacts, grid: _Grid) -> None:
