@@ -28,6 +28,7 @@ __all__ = [
     "main",
     "plan",
     "prompts",
+    "quality",
     "render",
     "report",
     "store",
