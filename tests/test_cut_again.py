@@ -83,6 +83,11 @@ def test_a_preview_is_one_runs_wish(studio: Studio, call: Call) -> None:
     assert (folder / "film.mp4").read_bytes() == before
 
 
+def test_a_preview_in_other_formats_is_a_mistake(rendered: Studio, call: Call) -> None:
+    code, _, said = call("cut", rendered.folder / "out", "--preview", "--format", "hls")
+    assert code == 2 and "a preview is one file" in said
+
+
 def test_an_edit_that_needs_rendering_becomes_a_partial_film(studio: Studio) -> None:
     studio.edit("it rests", "it sleeps")
     result = storyflow.cut(studio.folder / "out")

@@ -114,6 +114,8 @@ def cut(
     from storyflow.ordering import Options
 
     asked = [*(settings or ())]
+    if formats is not None and preview:
+        raise typer.BadParameter("a preview is one file; leave --format or --preview out")
     if formats is not None:
         names = ", ".join(name.strip() for name in formats.split(","))
         asked.append(f"deliver.formats=[{names}]")
