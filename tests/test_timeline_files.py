@@ -16,6 +16,7 @@ from storyflow.storyboard.resolved import Transition
 from storyflow.timeline.build import Contents
 from storyflow.timeline.files import check_timeline, timeline_text, write_timelines
 from storyflow.timeline.media import masters
+from storyflow.timing import Size
 
 START = 24 * 3600
 SHOTS = (
@@ -139,3 +140,16 @@ def test_a_film_of_a_thousand_pieces_has_no_edl(tmp_path: Path) -> None:
     written = write_timelines(tmp_path, "film", contents(many))
     assert [path.name for path in written] == ["film.otio", "film.xml"]
     assert not (tmp_path / "film.edl").exists()
+
+
+def test_the_xml_sequence_has_the_pictures_size() -> None:
+    from xml.etree import ElementTree
+
+    film = contents(PLANS["cuts"])
+    for size, found in ((None, "48x32"), (Size(1920, 1080), "1920x1080")):
+        root = ElementTree.fromstring(timeline_text(replace(film, size=size), "xml"))
+        (video,) = root.findall(".//sequence/media/video")
+        picture = video.find("format/samplecharacteristics")
+        assert picture is not None
+        assert f"{picture.findtext('width')}x{picture.findtext('height')}" == found
+        assert len(video.findall("format")) == 1

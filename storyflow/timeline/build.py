@@ -21,7 +21,7 @@ from storyflow.planning.nodes import CutEntry, Plan, PlannedTake
 from storyflow.qc.verdicts import Quality
 from storyflow.storyboard.resolved import Transition
 from storyflow.timeline.media import Media, TakeName
-from storyflow.timing import timecode
+from storyflow.timing import Size, timecode
 
 if TYPE_CHECKING:
     import opentimelineio as otio
@@ -37,7 +37,8 @@ class Contents:
     """What a timeline is made of.
 
     `media` has a file for every take that exists; `missing` is why others don't. `start` is the
-    first frame's timecode, in frames. `keys` are those of finished segments, by recipe.
+    first frame's timecode, in frames. `keys` are those of finished segments, by recipe. `size`
+    is that of the files' pictures.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Contents:
     start: int
     keys: Mapping[str, str]
     quality: Quality | None = None
+    size: Size | None = None
 
 
 def build(contents: Contents, form: Form) -> otio.schema.Timeline:
@@ -73,6 +75,13 @@ def build(contents: Contents, form: Form) -> otio.schema.Timeline:
         "pipeline": plan.pipeline,
         "frames": plan.frames,
     }
+    if form == "xml":
+        size = contents.size or plan.size
+        picture = {"width": str(size.width), "height": str(size.height)}
+        # Without it a program opens the sequence at a size of its own.
+        timeline.metadata["fcp_xml"] = {
+            "media": {"video": {"format": {"samplecharacteristics": picture}}}
+        }
     timeline.tracks.append(track)
     return timeline
 

@@ -128,6 +128,7 @@ def hand_over(
     missing = {e.shot: "not rendered yet" for e in plan.cut if (e.shot, e.take) not in whole}
     start = order.profile.deliver.timecode
     contents = contents_of(start, plan, shown, artifacts, missing, order.folder)
+    contents = replace(contents, size=made.geometry.delivered)
     timelines = write_timelines(folder, "film", contents)
     made.stills(footage, shown)
     forms: tuple[Form, ...] = ("xml", "edl")
