@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +15,7 @@ from storyflow.cutting.cut import master_of
 from storyflow.cutting.manifest import Manifest, ManifestSegment, ManifestShot, read_manifest
 from storyflow.cutting.masters import tag_of
 from storyflow.errors import InputError, StoreError
+from storyflow.filmfolder import MANIFEST
 from storyflow.qc.filed import FILE, read_quality, read_series, series_path
 from storyflow.qc.verdicts import Quality, TakeQuality
 from storyflow.record import read_record
@@ -40,10 +41,6 @@ from storyflow.timing import nominal, timecode
 
 if TYPE_CHECKING:
     from storyflow.qc.series import Series
-
-Tell = Callable[[str], None]
-
-MANIFEST = "film.json"
 
 MODES = {
     "text": "from text",
@@ -80,6 +77,7 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
     stretches: list[Stretch] = []
     seams: list[Seam] = []
     seen: list[_Seen] = []
+    rendered = _rendered(manifest)
     scene: int | None = None
     for shot in manifest.shots:
         check()
@@ -89,9 +87,10 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
         stretches.append(stretch)
         seams += _seams(shot)
         heading = "" if shot.scene == scene else _heading(manifest, shot.scene)
-        shots.append(_shot(folder, manifest, shot, found, stretch, fps, heading))
+        compared = _takes(folder, shot, rendered.get(shot.id, {}), fps)
+        shots.append(_shot(shot, found, stretch, fps, heading, compared))
         scene = shot.scene
-    _tidy(folder, manifest)
+    _tidy(folder, manifest, rendered)
     record = read_record(folder)
     account = None if record is None else record.last
     estimate = None if account is None else account.estimate
@@ -178,13 +177,12 @@ def _in_film(shot: ManifestShot, frame: int) -> int:
 
 
 def _shot(
-    folder: Path,
-    manifest: Manifest,
     shot: ManifestShot,
     seen: _Seen,
     stretch: Stretch,
     fps: Fraction,
     heading: str,
+    compared: tuple[TakeFacts, ...],
 ) -> ShotFacts:
     assert shot.film is not None
     start, stop = shot.film
@@ -208,7 +206,7 @@ def _shot(
         seconds=duration(sum(took)) if took else "",
         remarks=_remarks(shot, seen),
         extras=extras(shot, fps),
-        takes=_takes(folder, manifest, shot, fps),
+        takes=compared,
         negative=shot.segments[0].negative if shot.segments else "",
         note=seen.trouble,
     )
@@ -314,20 +312,24 @@ def _remarks(shot: ManifestShot, seen: _Seen) -> tuple[Remark, ...]:
     return tuple(found)
 
 
+def _rendered(manifest: Manifest) -> Mapping[str, Mapping[int, ManifestShot]]:
+    """Every rendered take by its shot and number."""
+    found: dict[str, dict[int, ManifestShot]] = {}
+    for shot in (*manifest.shots, *manifest.others):
+        if shot.missing is None:
+            found.setdefault(shot.id, {}).setdefault(shot.take, shot)
+    return found
+
+
 def _takes(
-    folder: Path, manifest: Manifest, shot: ManifestShot, fps: Fraction
+    folder: Path, shot: ManifestShot, rendered: Mapping[int, ManifestShot], fps: Fraction
 ) -> tuple[TakeFacts, ...]:
     """The shot's rendered takes, in order, when there are several."""
-    every = {(shot.id, shot.take): shot}
-    for each in (*manifest.shots, *manifest.others):
-        if each.id == shot.id and each.missing is None:
-            every.setdefault((each.id, each.take), each)
-    rendered = [take for take in every.values() if take.missing is None]
     if len(rendered) < 2:
         return ()
     made = []
-    for take in sorted(rendered, key=lambda take: take.take):
-        master = master_of(folder, take.id, take.take)
+    for number, take in sorted(rendered.items()):
+        master = master_of(folder, take.id, number)
         tag = tag_of(master)
         if tag is None:
             continue
@@ -335,18 +337,18 @@ def _takes(
             path = takes.playable(folder, master, tag, fps)
             address = quote(f"{takes.FOLDER}/{path.name}")
             start = shot.cut[0] if shot.cut else 0
-            chosen = take.take == shot.take
-            made.append(TakeFacts(take.take, take.seed, chosen, address, start))
+            made.append(TakeFacts(number, take.seed, number == shot.take, address, start))
     return tuple(made) if len(made) > 1 else ()
 
 
-def _tidy(folder: Path, manifest: Manifest) -> None:
+def _tidy(
+    folder: Path, manifest: Manifest, rendered: Mapping[str, Mapping[int, ManifestShot]]
+) -> None:
     """Let go of what was kept for shots and takes that are no more."""
     shown = {master_of(folder, shot.id, shot.take).stem for shot in manifest.shots}
     remembered.forget_others(folder, shown)
-    every = [(shot.id, shot.take) for shot in (*manifest.shots, *manifest.others)]
-    several = {name for name, _ in every if len({t for n, t in every if n == name}) > 1}
-    compared = {master_of(folder, *each).stem for each in every if each[0] in several}
+    several = {name: numbers for name, numbers in rendered.items() if len(numbers) > 1}
+    compared = {master_of(folder, name, n).stem for name, ns in several.items() for n in ns}
     takes.forget_others(folder, compared)
 
 
