@@ -154,6 +154,23 @@ def test_a_report_looks_again_only_at_what_has_changed(
     assert looked == ["1A"]
 
 
+def test_two_pieces_of_one_master_are_each_looked_at_once(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = json.loads((copied / "film.json").read_text())
+    first, second = (dict(manifest["shots"][1]) for _ in range(2))
+    start, stop = first["cut"]
+    first |= {"cut": [start, start + 100], "film": [72, 172]}
+    second |= {"cut": [start + 100, stop], "film": [172, 288]}
+    manifest["shots"][1:2] = [first, second]
+    (copied / "film.json").write_text(json.dumps(manifest))
+    storyflow.report(copied)
+    shots = data_of((copied / "report.html").read_text())["shots"]
+    assert [(s["id"], s["start"]) for s in shots[1:3]] == [("1B", 72), ("1B", 172)]
+    monkeypatch.setattr(remembered, "look_at", None)
+    storyflow.report(copied)
+
+
 def test_what_keeps_a_report_from_being_written_is_told_and_the_film_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,13 +54,14 @@ MODES = {
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is known of a take's pictures. `trouble` says why nothing is."""
+    """What is known of a take's pictures, kept as `name`. `trouble` says why nothing is."""
 
     look: Look | None
     series: Series | None = None
     quality: TakeQuality | None = None
     stale: bool = False
     trouble: str = ""
+    name: str = ""
 
 
 def gather(folder: Path, check: Check = go_on) -> FilmFacts:
@@ -90,7 +91,8 @@ def gather(folder: Path, check: Check = go_on) -> FilmFacts:
         compared = _takes(folder, shot, rendered.get(shot.id, {}), fps)
         shots.append(_shot(shot, found, stretch, fps, heading, compared))
         scene = shot.scene
-    _tidy(folder, manifest, rendered)
+    remembered.forget_others(folder, {each.name for each in seen})
+    _forget_takes(folder, rendered)
     record = read_record(folder)
     account = None if record is None else record.last
     estimate = None if account is None else account.estimate
@@ -143,7 +145,13 @@ def _seen(folder: Path, shot: ManifestShot, quality: Quality | None) -> _Seen:
         look = remembered.looked(folder, master, tag, asked)
     except (StoreError, OSError) as error:
         return _Seen(None, trouble=str(error))
-    return _Seen(look, series, found if current else None, found is not None and not current)
+    return _Seen(
+        look,
+        series,
+        quality=found if current else None,
+        stale=found is not None and not current,
+        name=remembered.name_of(master, asked),
+    )
 
 
 def _inside(shot: ManifestShot) -> tuple[int, ...]:
@@ -341,12 +349,8 @@ def _takes(
     return tuple(made) if len(made) > 1 else ()
 
 
-def _tidy(
-    folder: Path, manifest: Manifest, rendered: Mapping[str, Mapping[int, ManifestShot]]
-) -> None:
-    """Let go of what was kept for shots and takes that are no more."""
-    shown = {master_of(folder, shot.id, shot.take).stem for shot in manifest.shots}
-    remembered.forget_others(folder, shown)
+def _forget_takes(folder: Path, rendered: Mapping[str, Mapping[int, ManifestShot]]) -> None:
+    """Let go of copies for shots that have no other take any more."""
     several = {name: numbers for name, numbers in rendered.items() if len(numbers) > 1}
     compared = {master_of(folder, name, n).stem for name, ns in several.items() for n in ns}
     takes.forget_others(folder, compared)

@@ -26,7 +26,7 @@ class _Kept:
 
 def looked(folder: Path, master: Path, tag: str, asked: Asked) -> Look:
     """What `look_at` sees, kept for the next time. Raises what that raises, and CutError."""
-    path = folder / FOLDER / f"{master.stem}.json"
+    path = folder / FOLDER / name_of(master, asked)
     with suppress(OSError, ValidationError):
         look = _looks().validate_json(path.read_bytes()).look
         if look.tag == tag and look.asked == asked:
@@ -37,10 +37,15 @@ def looked(folder: Path, master: Path, tag: str, asked: Asked) -> Look:
     return look
 
 
-def forget_others(folder: Path, stems: Collection[str]) -> None:
-    """Remove the looks at masters that the film has no more."""
+def name_of(master: Path, asked: Asked) -> str:
+    """The file of a look. A cut may show several pieces of one master."""
+    return f"{master.stem} {asked.strip[0]}-{asked.strip[-1]}.json"
+
+
+def forget_others(folder: Path, names: Collection[str]) -> None:
+    """Remove the looks at what the film shows no more."""
     for path in (folder / FOLDER).glob("*.json"):
-        if path.stem not in stems:
+        if path.name not in names:
             with suppress(OSError):
                 path.unlink()
 
