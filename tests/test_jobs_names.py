@@ -64,6 +64,7 @@ ANOTHER = {
     "a prompt": ("it rests", "it flies"),
     "a duration": ("dur: 2s", "dur: 1.5s"),
     "the film's title": ("film: Three shots", "film: Two shots"),
+    "what the film is about": ("film: Three shots", "film: Three shots\nabout: A circle."),
     "a seed": ("id: 1A,", "id: 1A, seed: 7,"),
     "a title": ("do: it rests", "title: The End, do: it rests"),
     "a card": ("do: it rests", "title: {text: The End, as: card}, do: it rests"),
@@ -104,6 +105,14 @@ def test_shots_in_another_order_are_another_plan(tmp_path: Path) -> None:
     studio = Studio(tmp_path, f"film: F\nshots:\n{first}{second}")
     before = named(studio)
     studio.write(f"film: F\nshots:\n{second}{first}")
+    assert named(studio) != before
+
+
+def test_a_scenes_heading_is_a_chapter_of_the_film(tmp_path: Path) -> None:
+    scenes = "film: F\nscenes:\n- scene: {}\n  shots: [a]\n- scene: EXT. B\n  shots: [b]\n"
+    studio = Studio(tmp_path, scenes.format("INT. A"))
+    before = named(studio)
+    studio.write(scenes.format("INT. C"))
     assert named(studio) != before
 
 

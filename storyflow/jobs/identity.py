@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from storyflow.cutting.label import label_of
 from storyflow.errors import InputError
 from storyflow.pipeline import DeliverSection
 from storyflow.planning.keys import canonical
@@ -53,8 +54,9 @@ def slug(text: str) -> str:
 def plan_id(plan: Plan, deliver: DeliverSection, shots: Iterable[str] | None) -> str:
     """12 hex digits: equal where the same frames are rendered and cut into the same film.
 
-    The keys of what is held and the recipes of the rest stand for pixels; cut, titles and delivery
-    for the film that is made of them; `shots` for a run that is limited to some.
+    The keys of what is held and the recipes of the rest stand for pixels; cut, titles, delivery and
+    what is written on the file for the film that is made of them; `shots` for a run that is limited
+    to some.
     """
     takes = [
         [take.shot.id, take.take, [segment.key or segment.recipe for segment in take.segments]]
@@ -69,6 +71,8 @@ def plan_id(plan: Plan, deliver: DeliverSection, shots: Iterable[str] | None) ->
         "takes": takes,
         "cut": cut,
         "deliver": deliver.model_dump(mode="json"),
+        "about": plan.about,
+        "chapters": [[c.name, c.start, c.stop] for c in label_of(plan, deliver).chapters],
         "shots": None if shots is None else sorted(shots),
         # Its words are not known yet, only who will write them.
         **({"writer": plan.writer} if plan.writer else {}),
