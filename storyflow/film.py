@@ -40,6 +40,7 @@ from storyflow.reporting.write import report_or_tell
 from storyflow.rooting import root_of, rooted
 from storyflow.stopping import stoppable
 from storyflow.store.artifacts import Artifact
+from storyflow.store.kept import StoredArtifacts
 from storyflow.store.store import Store
 from storyflow.storyboard.model import Film
 from storyflow.timeline.beside import write_beside
@@ -125,7 +126,6 @@ async def render_film(
             made = replace(prepare(order), estimate=made.estimate)
         result = await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
         deliver = order.profile.deliver
-        # A preview is to be there at once.
         if deliver.report and not deliver.preview:
             await stoppable(partial(report_or_tell, order.folder, partial(_tell, emit)))
         return result
@@ -153,28 +153,42 @@ async def _render(
                 )
             report = replace(report, spent=report.spent.after(used, order.budget.cost(used)))
             noted.spent(report.spent, report.gpus)
-            artifacts = await asyncio.to_thread(
-                look_up, plan, kind, store, report.artifacts, one_class
-            )
-            # Read anew: a take may have been chosen or held while the film was rendered.
-            write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
-            missing = _missing(plan, artifacts, report)
-            emit(CutStarted(plan.frames, tuple(missing)))
-            deliver = order.profile.deliver
-            if line := unmatched(plan, artifacts, deliver.colour_match):
-                emit(Notice(line))
-            film = await stoppable(
-                partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
-            )
-            reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
-            manifest = make_manifest(plan, artifacts, reused, report.failures, film)
-            write_manifest(order.folder / "film.json", manifest)
-            if not deliver.preview:
-                line = await asyncio.to_thread(write_beside, film, plan, artifacts, missing)
-                if line:
-                    emit(Notice(line))
+            artifacts, film = await _cut(order, made, store, report, one_class, emit)
             await held.finish(artifacts.key_list())
     return _result(order, made, report, film)
+
+
+async def _cut(
+    order: Order,
+    made: Production,
+    store: Store,
+    report: FarmReport,
+    one_class: OneClass | None,
+    emit: Emit,
+) -> tuple[StoredArtifacts, CutReport]:
+    """The film of what the store has, with its manifest and timelines beside it."""
+    plan, deliver = made.plan, order.profile.deliver
+    artifacts = await asyncio.to_thread(
+        look_up, plan, made.kind, store, report.artifacts, one_class
+    )
+    # Read anew: a take may have been chosen or held while the film was rendered.
+    write_lock(order.lock_file, pin_windows(read_lock(order.lock_file), plan, artifacts))
+    missing = _missing(plan, artifacts, report)
+    emit(CutStarted(plan.frames, tuple(missing)))
+    if line := unmatched(plan, artifacts, deliver.colour_match):
+        emit(Notice(line))
+    film = await stoppable(
+        partial(cut_film, plan, artifacts, store, order.folder, deliver, missing)
+    )
+    reused = frozenset(artifacts) - (frozenset(report.artifacts) - report.reused)
+    manifest = make_manifest(plan, artifacts, reused, report.failures, film)
+    write_manifest(order.folder / "film.json", manifest)
+    # A preview is to be there at once.
+    if not deliver.preview:
+        line = await asyncio.to_thread(write_beside, film, plan, artifacts, missing)
+        if line:
+            emit(Notice(line))
+    return artifacts, film
 
 
 def _tell(emit: Emit, text: str) -> None:
