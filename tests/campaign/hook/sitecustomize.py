@@ -45,7 +45,7 @@ class _Watch:
         self.unwrapped = {
             ("storyflow.farm.recorder", "Recorder", "step"): self.before_step,
             ("storyflow.store.clip", "ClipWriter", "write"): self.after_write,
-            ("storyflow.cutting.assemble", "_Bt709", "frame"): self.before_picture,
+            ("storyflow.cutting.encoders", "VideoFile", "write"): self.before_picture,
         }
         self.move(work)
 
@@ -100,10 +100,10 @@ class _Watch:
 
         return watched
 
-    def before_picture(self, frame: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any) -> Any:
+    def before_picture(self, write: Callable[..., None]) -> Callable[..., None]:
+        def watched(*arguments: Any) -> None:
             self.reach("cut", "out/film", "film.mp4")
-            return frame(*arguments)
+            write(*arguments)
 
         return watched
 
