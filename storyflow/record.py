@@ -12,14 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from storyflow.asked import Asked
-from storyflow.cutting.aside import written_aside
+from storyflow.cutting.filed import Filed
 from storyflow.cutting.manifest import Manifest, read_manifest
 from storyflow.errors import CutError, InputError
 from storyflow.events import CutStarted, Event, SegmentDone, ShotFailed, Spent
@@ -146,10 +143,8 @@ def read_record(folder: Path) -> Record | None:
 
     A broken record is as good as none: it only explains what the store decides.
     """
-    try:
-        return _records().validate_json((folder / RECORD).read_bytes())
-    except (OSError, ValidationError):
-        pass
+    with suppress(InputError):
+        return _FILED.read(folder / RECORD)
     try:
         return _of_manifest(read_manifest(folder / "film.json"))
     except InputError:
@@ -158,8 +153,7 @@ def read_record(folder: Path) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write `run.json`, aside and renamed. Raises CutError when the disk refuses."""
-    with written_aside(folder / RECORD) as target:
-        target.write_bytes(_records().dump_json(record, indent=1) + b"\n")
+    _FILED.write(folder / RECORD, record)
 
 
 def _of_manifest(manifest: Manifest) -> Record:
@@ -184,6 +178,4 @@ def _of_manifest(manifest: Manifest) -> Record:
     return Record(manifest.title, manifest.pipeline, segments=tuple(found))
 
 
-@cache
-def _records() -> TypeAdapter[Record]:
-    return TypeAdapter(Record)
+_FILED = Filed(Record, "a run's record", "render the film first", "render the film again")

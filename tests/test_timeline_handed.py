@@ -44,5 +44,5 @@ def test_a_record_reads_back(tmp_path: Path) -> None:
     (media,) = made.media()
     assert (media.url, media.reel, media.current) == ("media/1A_t1_v001.mov", "1AT1", True)
     (tmp_path / RECORD).write_text("{}")
-    with pytest.raises(InputError, match="no record of this version"):
+    with pytest.raises(InputError, match="is not a hand-over's record of this version"):
         read_handed(tmp_path)

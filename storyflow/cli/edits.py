@@ -10,23 +10,17 @@ import typer
 from storyflow.cli.app import app
 from storyflow.cli.options import (
     AllowOutside,
+    AskedCluster,
+    AskedPipeline,
     FollowEdit,
     Out,
     Settings,
     StoreFolder,
+    said,
 )
 
 if TYPE_CHECKING:
-    from storyflow.ordering import Options
     from storyflow.timeline.handover import HandoverFormat
-
-AskedPipeline = Annotated[
-    str | None,
-    typer.Option("--pipeline", "-p", help="Pipeline profile [the film's last one, or toybox]."),
-]
-AskedCluster = Annotated[
-    str | None, typer.Option("--cluster", help="Cluster file [the film's last one, or local].")
-]
 
 
 @app.command()
@@ -50,11 +44,12 @@ def handover(
 ) -> None:
     """Write a folder for Resolve, Premiere or Avid: takes, timelines, stills, shot list."""
     import storyflow
+    from storyflow.ordering import Options
 
     if format not in ("prores", "dnxhr"):
         raise typer.BadParameter("it is prores or dnxhr", param_hint="--format")
-    options = _options(pipeline, out, store, cluster, settings, allow_outside)
-    options["edit"] = edit
+    options = said(pipeline, out, store, cluster)
+    options |= Options(settings=settings or (), allow_outside=allow_outside, edit=edit)
     made = storyflow.handover(
         film, to=to, format=cast("HandoverFormat", format), notify=print, **options
     )
@@ -85,8 +80,10 @@ def conform(
 ) -> None:
     """Bring an edit back: the film follows the cut list that is written beside its storyboard."""
     import storyflow
+    from storyflow.ordering import Options
 
-    options = _options(pipeline, out, store, cluster, settings, allow_outside)
+    options = said(pipeline, out, store, cluster)
+    options |= Options(settings=settings or (), allow_outside=allow_outside)
     made = storyflow.conform(edit, file, skip_unknown=skip_unknown, **options)
     for note in made.notes:
         print(f"notice: {note}")
@@ -95,26 +92,3 @@ def conform(
             print(f"notice: {problem}")
     pieces = len(made.cut.events)
     print(f"{made.file}: {pieces} piece{'' if pieces == 1 else 's'}, {made.plan.frames} frames")
-
-
-def _options(
-    pipeline: str | None,
-    out: Path | None,
-    store: str | None,
-    cluster: str | None,
-    settings: list[str] | None,
-    allow_outside: bool,
-) -> Options:
-    """What was said; the rest is as the film was last asked for."""
-    from storyflow.ordering import Options
-
-    options = Options(settings=settings or (), allow_outside=allow_outside)
-    if pipeline is not None:
-        options["pipeline"] = pipeline
-    if out is not None:
-        options["out"] = out
-    if store is not None:
-        options["store"] = store
-    if cluster is not None:
-        options["cluster"] = cluster
-    return options

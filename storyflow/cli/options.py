@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from storyflow.ordering import Options
 
 StoryboardFile = Annotated[Path, typer.Argument(metavar="FILE", help="The storyboard.")]
 Pipeline = Annotated[
@@ -61,6 +64,30 @@ FollowEdit = Annotated[
         "--edit/--no-edit", help="Follow the cut list that lies beside the storyboard, or not."
     ),
 ]
+
+AskedPipeline = Annotated[
+    str | None,
+    typer.Option("--pipeline", "-p", help="Pipeline profile [the film's last one, or toybox]."),
+]
+AskedCluster = Annotated[
+    str | None, typer.Option("--cluster", help="Cluster file [the film's last one, or local].")
+]
+
+
+def said(pipeline: str | None, out: Path | None, store: str | None, cluster: str | None) -> Options:
+    """Only what was said: the rest is as the film was last asked for."""
+    from storyflow.ordering import Options
+
+    options = Options()
+    if pipeline is not None:
+        options["pipeline"] = pipeline
+    if out is not None:
+        options["out"] = out
+    if store is not None:
+        options["store"] = store
+    if cluster is not None:
+        options["cluster"] = cluster
+    return options
 
 
 def shot_ids(shots: str | None) -> list[str] | None:

@@ -12,6 +12,8 @@ from storyflow.cli.app import app, report
 from storyflow.cli.options import (
     Address,
     AllowOutside,
+    AskedCluster,
+    AskedPipeline,
     ClusterName,
     FollowEdit,
     MaxCost,
@@ -26,6 +28,7 @@ from storyflow.cli.options import (
     StoreFolder,
     StoryboardFile,
     Workers,
+    said,
     shot_ids,
 )
 
@@ -97,15 +100,10 @@ def cut(
         typer.Option("--format", help="Deliver these, too: h265,prores,dnxhr,ffv1,hls."),
     ] = None,
     preview: AsPreview = False,
-    pipeline: Annotated[
-        str | None,
-        typer.Option("--pipeline", "-p", help="Pipeline profile [toybox, or the folder's last]."),
-    ] = None,
+    pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Cluster file [local, or the folder's last].")
-    ] = None,
+    cluster: AskedCluster = None,
     settings: Settings = None,
     edit: FollowEdit = True,
 ) -> None:
@@ -120,15 +118,7 @@ def cut(
         names = ", ".join(name.strip() for name in formats.split(","))
         asked.append(f"deliver.formats=[{names}]")
     asked += PREVIEW if preview else ()
-    options = Options(settings=asked, shots=(), edit=edit)
-    if pipeline is not None:
-        options["pipeline"] = pipeline
-    if cluster is not None:
-        options["cluster"] = cluster
-    if out is not None:
-        options["out"] = out
-    if store is not None:
-        options["store"] = store
+    options = said(pipeline, out, store, cluster) | Options(settings=asked, shots=(), edit=edit)
     follow(storyflow.start(file, **options))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -15,7 +14,7 @@ from storyflow.cutting.aside import refused
 from storyflow.cutting.coding import THREADS, Coding
 from storyflow.cutting.label import Label
 from storyflow.errors import CutError
-from storyflow.store.clip import mov_options, ticks, timescale
+from storyflow.store.clip import ContainerFile, mov_options, ticks, timescale
 from storyflow.timing import Size
 
 if TYPE_CHECKING:
@@ -28,11 +27,10 @@ BT709 = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1
 """bt709 primaries, transfer and matrix, limited range, as PyAV's numbers."""
 
 
-class VideoFile:
+class VideoFile(ContainerFile):
     """Writes one video file picture by picture; memory is flat.
 
-    The file is whole after `close`; leaving the `with` block by an exception leaves a broken file,
-    which is the caller's to remove. Errors speak of `path`, which may be the final name of what is
+    Errors speak of `path`, which may be the final name of what is
     written to `target`. Raises CutError.
     """
 
@@ -97,24 +95,6 @@ class VideoFile:
                 f"{self.path}: {error}",
                 cure="check `frame` and `deliver` in the pipeline profile",
             ) from error
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        import av
-
-        if kind is None:
-            self.close()
-        else:
-            # The first error is the one to tell.
-            with suppress(av.FFmpegError, OSError):
-                self._container.close()
 
 
 def opened(target: Path, coding: Coding, fps: Fraction, label: Label) -> OutputContainer:

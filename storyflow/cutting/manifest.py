@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from storyflow.cutting.aside import written_aside
 from storyflow.cutting.assemble import CutReport
 from storyflow.cutting.colourmatch import ColourMatch, colour_match
+from storyflow.cutting.filed import Filed
 from storyflow.cutting.geometry import Geometry
 from storyflow.cutting.shown import (
     ManifestTitle,
@@ -27,7 +24,6 @@ from storyflow.cutting.shown import (
     out_of,
     titles_of,
 )
-from storyflow.errors import InputError
 from storyflow.events import ShotFailed
 from storyflow.planning.nodes import CutEntry, Plan, PlannedTake, Segment
 from storyflow.store.artifacts import Artifact, Regained
@@ -217,33 +213,15 @@ def missing_shots(failures: Iterable[ShotFailed]) -> dict[str, str]:
 
 def write_manifest(path: Path, manifest: Manifest) -> Path:
     """Write `film.json`, aside and renamed. Raises CutError when the disk refuses."""
-    text = _manifests().dump_json(manifest, indent=1)
-    with written_aside(path) as target:
-        target.write_bytes(text + b"\n")
-    return path
+    return _FILED.write(path, manifest)
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest that `write_manifest` wrote. Raises InputError: absent or broken."""
-    try:
-        return _manifests().validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"can't read {path}: {error.strerror}", cure="render the film first"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path} is not a manifest of this version: {place + ': ' if place else ''}"
-            f"{first['msg']}",
-            cure="render the film again",
-        ) from None
+    return _FILED.read(path)
 
 
-@cache
-def _manifests() -> TypeAdapter[Manifest]:
-    return TypeAdapter(Manifest)
+_FILED = Filed(Manifest, "a manifest", "render the film first", "render the film again")
 
 
 def _film(film: CutReport) -> ManifestFilm:

@@ -7,13 +7,10 @@ what it has changed.
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from storyflow.cutting.aside import written_aside
-from storyflow.errors import InputError
+from storyflow.cutting.filed import Filed
 from storyflow.qc.series import NAMES, Series
 from storyflow.qc.verdicts import Quality
 
@@ -25,28 +22,20 @@ _VERSION = "storyflow series 1"
 
 def write_quality(path: Path, quality: Quality) -> Path:
     """Write `qc.json`, aside and renamed. Raises CutError when the disk refuses."""
-    text = _qualities().dump_json(quality, indent=1)
-    with written_aside(path) as target:
-        target.write_bytes(text + b"\n")
-    return path
+    return _FILED.write(path, quality)
 
 
 def read_quality(path: Path) -> Quality:
     """What `write_quality` wrote. Raises InputError: absent or broken."""
-    try:
-        return _qualities().validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"can't read {path}: {error.strerror}", cure="run storyflow qc on the film first"
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path} is not a quality report of this version: {place + ': ' if place else ''}"
-            f"{first['msg']}",
-            cure="run storyflow qc on the film again",
-        ) from None
+    return _FILED.read(path)
+
+
+_FILED = Filed(
+    Quality,
+    "a quality report",
+    "run storyflow qc on the film first",
+    "run storyflow qc on the film again",
+)
 
 
 def series_path(folder: Path, master: Path) -> Path:
@@ -79,8 +68,3 @@ def read_series(path: Path, tag: str) -> Series | None:
         if (about.get("format"), about.get("master")) == (_VERSION, tag):
             return Series(*(file.get_tensor(name) for name in NAMES))
     return None
-
-
-@cache
-def _qualities() -> TypeAdapter[Quality]:
-    return TypeAdapter(Quality)

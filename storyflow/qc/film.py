@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -192,15 +193,10 @@ def _continued(
         joint = Joint(0, kind, after.segments[0].name)
         seam, told = judge_seam(_subject(manifest, after, take.tag), series, joint, at, limits)
         verdicts = (*told, *take.verdicts)
-        return TakeQuality(
-            shot=take.shot,
-            take=take.take,
-            tag=take.tag,
-            frames=take.frames,
+        return replace(
+            take,
             level=worst(verdict.level for verdict in verdicts),
             seams=(seam, *take.seams),
-            drift=take.drift,
-            rhythm=take.rhythm,
             verdicts=verdicts,
         )
     return take

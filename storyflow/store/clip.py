@@ -8,12 +8,13 @@ thread: equal frames give equal bytes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from storyflow.errors import DamagedError
 from storyflow.store.hashing import array_hash
 
 if TYPE_CHECKING:
+    from av.container.output import OutputContainer
     from numpy.typing import NDArray
 
 GOP = 12
@@ -48,12 +50,39 @@ def mov_options(fps: Fraction) -> dict[str, str]:
     return {"video_track_timescale": scale, "movie_timescale": scale}
 
 
-class ClipWriter:
+class ContainerFile(ABC):
+    """A video file that is whole after `close`; leaving the `with` block by an exception leaves a
+    broken file, which is the caller's to remove."""
+
+    _container: OutputContainer
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush the encoder and finish the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        import av
+
+        if kind is None:
+            self.close()
+        else:
+            # The first error is the one to tell.
+            with suppress(av.FFmpegError, OSError):
+                self._container.close()
+
+
+class ClipWriter(ContainerFile):
     """Writes a lossless clip frame by frame; memory is flat.
 
-    The file is whole after `close`; leaving the `with` block by an exception leaves a broken file,
-    which is the caller's to remove. `comment` is a tag of the file. Raises OSError when the disk
-    refuses.
+    `comment` is a tag of the file. Raises OSError when the disk refuses.
     """
 
     def __init__(
@@ -99,24 +128,6 @@ class ClipWriter:
         """Flush the encoder and finish the file."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
-
-    def __enter__(self) -> ClipWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        import av
-
-        if kind is None:
-            self.close()
-        else:
-            # The first error is the one to tell.
-            with suppress(av.FFmpegError, OSError):
-                self._container.close()
 
 
 def iter_clip(

@@ -11,15 +11,11 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from storyflow.asked import Asked
-from storyflow.cutting.aside import written_aside
-from storyflow.errors import InputError
+from storyflow.cutting.filed import Filed
 from storyflow.timeline.media import Media, TakeName, url_of
 from storyflow.timing import nominal
 
@@ -175,25 +171,17 @@ def _bare(text: str) -> str:
 def read_handed(folder: Path) -> Handed | None:
     """The record of a hand-over folder, None where there is none. Raises InputError: broken."""
     path = folder / RECORD
-    try:
-        return _records().validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        raise InputError(
-            f"{path} is no record of this version: {error.errors()[0]['msg']}",
-            cure="hand over into another folder",
-        ) from None
+    return _FILED.read(path) if path.exists() else None
 
 
 def write_handed(folder: Path, handed: Handed) -> None:
     """Write the record, aside and renamed. Raises CutError when the disk refuses."""
-    with written_aside(folder / RECORD) as target:
-        target.write_bytes(_records().dump_json(handed, indent=1) + b"\n")
+    _FILED.write(folder / RECORD, handed)
 
 
-@cache
-def _records() -> TypeAdapter[Handed]:
-    return TypeAdapter(Handed)
+_FILED = Filed(
+    Handed,
+    "a hand-over's record",
+    "check the folder",
+    "hand over into another folder",
+)
