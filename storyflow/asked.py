@@ -12,7 +12,7 @@ class Asked:
     """The storyboard and the options that decide what a film is made of, as absolute paths.
 
     `pipeline` and `cluster` are shipped names or files; `cluster` is None where it was an object,
-    `store` where the cluster file names it.
+    `store` where the cluster file names it, `series` where the film belongs to none.
     """
 
     storyboard: str
@@ -20,6 +20,7 @@ class Asked:
     settings: tuple[str, ...] = ()
     cluster: str | None = None
     store: str | None = None
+    series: str | None = None
 
 
 def asked_for(
@@ -28,6 +29,7 @@ def asked_for(
     settings: Sequence[str],
     cluster: object,
     store: str | Path | None,
+    series: str | Path | None = None,
 ) -> Asked | None:
     """What to note of an order; None for a film that was built in Python.
 
@@ -45,6 +47,7 @@ def asked_for(
         settings=tuple(text for text in kept if not text.startswith("deliver.preview")),
         cluster=_named(cluster) if isinstance(cluster, str | Path) else None,
         store=None if place is None or "@" in place else place,
+        series=None if series is None else str(Path(series).absolute()),
     )
 
 

@@ -23,6 +23,7 @@ from storyflow.lockfile import lock_path, write_lock
 from storyflow.pipeline import load_profile
 from storyflow.planning.nodes import Plan
 from storyflow.record import read_record
+from storyflow.series.load import episode_at, episode_film, load_series
 from storyflow.settings import find_named, locate
 from storyflow.storyboard.load import load
 from storyflow.storyboard.model import Film
@@ -39,7 +40,7 @@ class Options(TypedDict, total=False):
     they continue, `allow_outside` lets references lead out of the storyboard's folder.
     `max_gpu_hours`, `max_cost` and `max_gpus` limit what a render may use, `one_class` holds it to
     one numerics class. Without `edit` the film follows its storyboard also where a cut list lies
-    beside it.
+    beside it. `series` is the series file that the film is an episode of: it inherits that bible.
     """
 
     pipeline: str | Path
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     max_gpus: int | None
     one_class: bool
     edit: bool
+    series: str | Path | None
 
 
 def order(
@@ -77,9 +79,10 @@ def order(
     max_gpus: int | None = None,
     one_class: bool = False,
     edit: bool = True,
+    series: str | Path | None = None,
 ) -> Order:
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
-    film = read_film(film, allow_outside=allow_outside)
+    film = read_film(film, allow_outside=allow_outside, series=series)
     name, profile = load_profile(pipeline, settings)
     given = cluster
     overrides = [f"address={address}"] if address is not None else []
@@ -113,7 +116,7 @@ def order(
         budget=Budget(max_gpu_hours, max_cost, max_gpus, cluster.price, cluster.currency),
         one_class=one_class,
         cut=read_cut(cut_path(Path(file))) if file and edit else None,
-        asked=asked_for(file, pipeline, settings, given, store),
+        asked=asked_for(file, pipeline, settings, given, store, series),
     )
 
 
@@ -140,6 +143,8 @@ def asked_with(asked: Asked, options: Options) -> Options:
         again["cluster"] = asked.cluster
     if asked.store is not None:
         again["store"] = asked.store
+    if asked.series is not None:
+        again["series"] = asked.series
     again.update(options)
     again["settings"] = (*asked.settings, *options.get("settings", ()))
     return again
@@ -186,9 +191,19 @@ def worker_overrides(workers: int | None, priority: float | None) -> list[str]:
     return [f"workers.{name}={value}" for name, value in given.items() if value is not None]
 
 
-def read_film(film: Storyboard, *, allow_outside: bool = False) -> Film:
-    """The film itself, where a path was given. Raises StoryboardError."""
-    return film if isinstance(film, Film) else load(film, allow_outside=allow_outside)
+def read_film(
+    film: Storyboard, *, allow_outside: bool = False, series: str | Path | None = None
+) -> Film:
+    """The film itself, where a path was given, with what it inherits from its series.
+
+    Raises StoryboardError, InputError for a film that is no episode of the series.
+    """
+    if isinstance(film, Film):
+        return film
+    if series is None:
+        return load(film, allow_outside=allow_outside)
+    whole = load_series(series)
+    return episode_film(whole, episode_at(whole, film), allow_outside=allow_outside)
 
 
 def _stem(file: str | None) -> str:

@@ -8,7 +8,7 @@ for problem in check("storyboards/first-light.yaml"):
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from storyflow.storyboard.resolve import examine
 from storyflow.yamltree import Mark
 
 Loc = tuple[str | int, ...]
+Inherit = Callable[[Film], Film]
+"""Gives a film what its storyboard leaves to others, such as a series."""
 
 # fmt: off
 PROSE = frozenset((
@@ -46,14 +48,16 @@ _OF_THE_FILM = {
 """What may only follow from something that could not be read, and the key that it hangs on."""
 
 
-def load(path: Path | str, *, allow_outside: bool = False) -> Film:
+def load(
+    path: Path | str, *, allow_outside: bool = False, inherit: Inherit = lambda film: film
+) -> Film:
     """Read a storyboard file. Raises StoryboardError with everything found in it.
 
     References are looked for in the file's folder; those that lead out of it are refused when the
-    film is resolved, unless `allow_outside`.
+    film is resolved, unless `allow_outside`. With `inherit` the film is what that makes of it.
     """
     reading = _read_file(path)
-    return reading.film_or_raise(allow_outside=allow_outside)
+    return reading.film_or_raise(allow_outside=allow_outside, inherit=inherit)
 
 
 def parse(data: object, *, root: Path | str | None = None, allow_outside: bool = False) -> Film:
@@ -76,11 +80,16 @@ def check(
     pinned: tuple[PinnedShot, ...] = (),
     *,
     allow_outside: bool = False,
+    inherit: Inherit = lambda film: film,
 ) -> tuple[Problem, ...]:
-    """All errors and notices of a file or a film, in the order of the file; nothing is raised."""
+    """All errors and notices of a file or a film, in the order of the file; nothing is raised.
+
+    A file's film is what `inherit` makes of it.
+    """
     if isinstance(storyboard, Film):
         return _in_order(examine(storyboard, pinned, allow_outside=allow_outside)[1])
-    return _read_file(storyboard).all_problems(pinned, allow_outside=allow_outside)
+    reading = _read_file(storyboard)
+    return reading.all_problems(pinned, allow_outside=allow_outside, inherit=inherit)
 
 
 @dataclass(frozen=True)
@@ -91,18 +100,22 @@ class _Reading:
     problems: tuple[Problem, ...] = ()
     broken: tuple[Loc, ...] = ()
 
-    def film_or_raise(self, *, allow_outside: bool) -> Film:
+    def film_or_raise(self, *, allow_outside: bool, inherit: Inherit = lambda film: film) -> Film:
         if self.film is None or self.problems:
-            found = self.all_problems((), allow_outside=allow_outside)
+            found = self.all_problems((), allow_outside=allow_outside, inherit=inherit)
             raise StoryboardError([p for p in found if p.level == "error"])
-        return self.film
+        return inherit(self.film)
 
     def all_problems(
-        self, pinned: tuple[PinnedShot, ...], *, allow_outside: bool
+        self,
+        pinned: tuple[PinnedShot, ...],
+        *,
+        allow_outside: bool,
+        inherit: Inherit = lambda film: film,
     ) -> tuple[Problem, ...]:
         if self.film is None:
             return _in_order(self.problems)
-        _, more = examine(self.film, pinned, allow_outside=allow_outside)
+        _, more = examine(inherit(self.film), pinned, allow_outside=allow_outside)
         told = {(p.line, p.column) for p in self.problems if p.line is not None}
         news = [p for p in more if (p.line, p.column) not in told and not self._explains(p)]
         return _in_order([*self.problems, *news])
@@ -139,7 +152,7 @@ def _read_file(path: Path | str) -> _Reading:
 def _read(document: Document, root: Path | None) -> _Reading:
     data, problems = document.data, list(document.problems)
     if document.mark is not None:
-        problems += _eaten_by_comments(data, document.mark, document.file)
+        problems += eaten_by_comments(data, document.mark, document.file)
     if data is None:
         if not problems:
             line, column = document.where(())
@@ -207,7 +220,7 @@ def _remember(
         shots_of(scene, scene_at)
 
 
-def _eaten_by_comments(data: object, mark: Mark, file: str | None) -> Iterator[Problem]:
+def eaten_by_comments(data: object, mark: Mark, file: str | None) -> Iterator[Problem]:
     """Words that YAML took for a comment: a `#` after unquoted prose and a single space."""
     children: list[tuple[str | int, object]] = []
     if isinstance(data, dict):
@@ -229,7 +242,7 @@ def _eaten_by_comments(data: object, mark: Mark, file: str | None) -> Iterator[P
                 column=at.hash,
             )
         if isinstance(value, dict | list):
-            yield from _eaten_by_comments(value, at, file)
+            yield from eaten_by_comments(value, at, file)
 
 
 def _meant_as_text(problem: Problem, data: object) -> Problem:

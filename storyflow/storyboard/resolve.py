@@ -174,8 +174,12 @@ def _people_and_places(
 ) -> tuple[Cast, dict[str, Place]]:
     characters = {}
     for name, member in film.cast.items():
-        at = f"cast.{name}.ref"
-        ref = None if member.ref is None else folder.picture(member.ref, top, at, report)
+        home, spot, at = folder, top, f"cast.{name}.ref"
+        if member.origin.root is not None:
+            # From another file than the film's: its picture lies beside that.
+            home = replace(folder, root=member.origin.root)
+            spot, at = Spot(member.origin, f"cast.{name}"), "ref"
+        ref = None if member.ref is None else home.picture(member.ref, spot, at, report)
         characters[name] = Character(name, member.look, ref)
     places = {name: Place(name, place.look) for name, place in film.places.items()}
     return Cast(characters), places

@@ -9,7 +9,7 @@ from storyflow.storyboard.model import Film
 
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12. It lets pass what is wrong only beside other values, and refuses the rest."""
-    schema: dict[str, Any] = _without_null(Film.model_json_schema(by_alias=True))
+    schema: dict[str, Any] = without_null(Film.model_json_schema(by_alias=True))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "storyflow storyboard",
@@ -17,13 +17,13 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _without_null(value: Any) -> Any:
+def without_null(value: Any) -> Any:
     """Optional keys are left out, not written as null: editors need not offer it."""
     if isinstance(value, list):
-        return [_without_null(each) for each in value]
+        return [without_null(each) for each in value]
     if not isinstance(value, dict):
         return value
-    kept = {k: _without_null(v) for k, v in value.items() if not (k == "default" and v is None)}
+    kept = {k: without_null(v) for k, v in value.items() if not (k == "default" and v is None)}
     choices = kept.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
         choices = [choice for choice in choices if choice != {"type": "null"}]

@@ -1,0 +1,1 @@
+"""Series: films that share people, places, looks, a pipeline, a budget and a night."""
