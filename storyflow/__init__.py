@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         write_prompts,
     )
     from storyflow.captioning import caption_clips, enhance_prompts, qc_captions
+    from storyflow.doctor import examine_cluster
     from storyflow.edits import conform, handover
     from storyflow.errors import (
         BudgetError,
@@ -64,6 +65,7 @@ _HOMES = {
     "storyflow.api": "branch check choose_take cut diff quote hold load parse plan release render "
     "replay retry schema show start write_ids write_prompts",
     "storyflow.captioning": "caption_clips enhance_prompts qc_captions",
+    "storyflow.doctor": "examine_cluster",
     "storyflow.edits": "conform handover",
     "storyflow.errors": "BudgetError Cancelled CutError FarmError InfrastructureError InputError "
     "ModelError Problem ProfileError SegmentError StoreError StoryboardError StoryflowError",
@@ -107,6 +109,7 @@ __all__ = [
     "diff",
     "dump",
     "enhance_prompts",
+    "examine_cluster",
     "forget_runs",
     "handover",
     "hold",

@@ -7,7 +7,7 @@ else of the profile enter a segment's key (frame size and window stand there as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storyflow.documents import Strict
 from storyflow.errors import Problem, ProfileError
@@ -27,6 +27,9 @@ from storyflow.pipeline import (
 from storyflow.renderer import CardFit, Cost, ModelKind, Renderer, TextEncoder
 from storyflow.storyboard.resolved import Mode
 from storyflow.timing import Size
+
+if TYPE_CHECKING:
+    from storyflow.forcing.cost.memory import Fit
 
 
 def kind_of(profile: Profile, *, threads: int = 1) -> ModelKind:
@@ -114,6 +117,7 @@ def _forcing(profile: Profile, threads: int) -> ModelKind:
         wants_gpu=model.id != "toybox",
         notices=advice(config),
         memory=None if model.id == "toybox" else _memory(config, found.shape, size),
+        fit=None if model.id == "toybox" else _fit(config, found.shape, size),
         tokens=PromptTokens(model.id, model.revision),
     )
 
@@ -167,6 +171,7 @@ def _sequence(profile: Profile, threads: int) -> ModelKind:
         wants_gpu=True,
         modes=frozenset({modes[pictures]}),
         memory=_memory(config, found.shape, size),
+        fit=_fit(config, found.shape, size),
         tokens=PromptTokens(model.id, model.revision),
     )
 
@@ -255,16 +260,27 @@ def _memory(
     def memory(window: int) -> tuple[CardFit, ...]:
         from storyflow.forcing.cost.memory import table
 
-        return tuple(
-            CardFit(
-                fit.card.name,
-                None if fit.switches is None else tuple(f"{k}={v}" for k, v in fit.switches),
-                fit.memory.peak,
-            )
-            for fit in table(shape, window, size, config)
-        )
+        return tuple(map(_card_fit, table(shape, window, size, config)))
 
     return memory
+
+
+def _fit(
+    config: ForcingConfig, shape: TransformerShape, size: Size
+) -> Callable[[int, int], CardFit]:
+    def one(window: int, usable: int) -> CardFit:
+        from storyflow.forcing.cost.memory import GIB, Card, fit
+
+        card = Card(f"{usable / GIB:.1f} GiB", usable)
+        return _card_fit(fit(shape, window, size, config, card))
+
+    return one
+
+
+def _card_fit(found: Fit) -> CardFit:
+    switches = found.switches
+    told = None if switches is None else tuple(f"{k}={v}" for k, v in switches)
+    return CardFit(found.card.name, told, found.memory.peak)
 
 
 def _text_encoder(config: ForcingConfig) -> TextEncoder:

@@ -218,8 +218,9 @@ class ModelKind:
     `draws_labels` whether the label is part of the picture (and so of the key). `cost` takes
     frames. `notice` is one line to tell the user about the weights in use, or None; `notices` are
     about settings, told with the plan's. `memory` predicts, for a window in frames, what it needs
-    on common graphics cards; None for kinds that need none. `tokens` measures prompts; None for
-    kinds without a text encoder.
+    on common graphics cards; None for kinds that need none. `fit` says the same of one card that
+    gives out so many bytes: `fit(window, size)`. `tokens` measures prompts; None for kinds without
+    a text encoder.
     """
 
     name: str
@@ -239,4 +240,5 @@ class ModelKind:
     modes: frozenset[Mode] = EVERY_MODE
     notices: tuple[Problem, ...] = ()
     memory: Callable[[int], tuple[CardFit, ...]] | None = None
+    fit: Callable[[int, int], CardFit] | None = None
     tokens: Tokens | None = None

@@ -6,6 +6,7 @@
 from storyflow.cli import (
     bench,
     captions,
+    clusters,
     edits,
     jobs,
     plan,
@@ -23,6 +24,7 @@ __all__ = [
     "app",
     "bench",
     "captions",
+    "clusters",
     "edits",
     "jobs",
     "main",
