@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from storyflow.documents import Strict
 from storyflow.settings import find_named, load_settings
@@ -49,6 +49,11 @@ class WorkersSection(Strict):
         description="Ray's accelerator type to place workers on, such as H100; of a list such as "
         "[H200, H100] the first that has room.",
     )
+    autoscale: bool = Field(
+        default=False,
+        description="The cluster starts machines when they are asked for: `count` workers are, "
+        "whatever it has at the moment. Needs `count` and `gpus`.",
+    )
     weight: float = Field(
         default=1.0,
         gt=0.0,
@@ -62,6 +67,15 @@ class WorkersSection(Strict):
         le=86400.0,
         description="Seconds without work after which a worker gives its GPU back.",
     )
+
+    @model_validator(mode="after")
+    def _says_what_to_ask_for(self) -> Self:
+        if self.autoscale and (self.count == 0 or self.gpus is None):
+            raise ValueError(
+                "with autoscale the cluster can't tell how many workers there may be or what one "
+                "holds: write count (not 0) and gpus"
+            )
+        return self
 
     @property
     def accelerators(self) -> tuple[str, ...]:
@@ -123,6 +137,26 @@ class CacheSection(Strict):
         return CacheLimit(folder, int(self.gigabytes * 1e9))
 
 
+def _listening(value: str | None) -> str | None:
+    if value is not None and re.fullmatch(r"([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", value) is None:
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:9464")
+    return value
+
+
+class MetricsSection(Strict):
+    """Where a run shows how it stands, for Prometheus. A Ray that runs already shows it always."""
+
+    folder: str | None = Field(
+        default=None,
+        description="Folder for a text file per film, for node_exporter's textfile collector.",
+    )
+    listen: Annotated[str | None, AfterValidator(_listening)] = Field(
+        default=None,
+        description="HOST:PORT to serve them at while a film is rendered; 127.0.0.1:9464 is "
+        "reached from this machine only.",
+    )
+
+
 class Cluster(Strict):
     """A cluster file."""
 
@@ -150,6 +184,7 @@ class Cluster(Strict):
     cache: CacheSection = CacheSection()
     workers: WorkersSection = WorkersSection()
     retries: RetriesSection = RetriesSection()
+    metrics: MetricsSection = MetricsSection()
     price: float | None = Field(
         default=None, ge=0.0, description="Money per GPU-hour (or worker-hour without GPUs)."
     )

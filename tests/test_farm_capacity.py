@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from storyflow.cluster import WorkersSection
-from storyflow.farm.capacity import Machine, Need, capacity, describe, in_words, needs_of, places
+from storyflow.farm.capacity import (
+    Machine,
+    Need,
+    capacity,
+    describe,
+    in_words,
+    needs_of,
+    offers,
+    places,
+)
 
 H100 = Machine(64, 8, frozenset({"H100"}))
 LAPTOP = Machine(2)
@@ -75,3 +84,27 @@ def test_of_several_types_the_first_that_has_room_is_taken(
     needs = needs_of(workers, machines, wants_gpu=True)
     assert [need.accelerator for need in places(machines, needs, wanted)] == types
     assert in_words(needs) == "1 CPU and 1 GPU of type H100, or 1 CPU and 1 GPU of type A100"
+
+
+@pytest.mark.parametrize(
+    ("machines", "autoscale", "types"),
+    [
+        ([LAPTOP], False, []),
+        ([LAPTOP], True, ["H100"] * 6),
+        ([], True, ["H100"] * 6),
+        ([A100], True, ["A100"] * 4 + ["H100"] * 2),
+        ([H100], True, ["H100"] * 8),
+    ],
+)
+def test_machines_that_come_when_asked_for_are_counted_on(
+    machines: list[Machine], autoscale: bool, types: list[str]
+) -> None:
+    workers = WorkersSection(gpus=1, count=6, accelerator=["H100", "A100"], autoscale=autoscale)
+    needs = needs_of(workers, machines, wants_gpu=True)
+    assert [need.accelerator for need in offers(machines, needs, workers)] == types
+
+
+@pytest.mark.parametrize("said", [{}, {"count": 2}, {"gpus": 1}])
+def test_a_cluster_that_grows_is_told_what_to_ask_for(said: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="write count"):
+        WorkersSection.model_validate({"autoscale": True, **said})

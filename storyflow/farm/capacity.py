@@ -58,6 +58,16 @@ def places(
     return tuple(found[:wanted])
 
 
+def offers(
+    machines: Sequence[Machine], needs: Sequence[Need], workers: WorkersSection
+) -> tuple[Need, ...]:
+    """What each worker may hold that there is room for or, where machines come when they are asked
+    for, will be: up to `workers.count`, of the best type."""
+    found = places(machines, needs)
+    missing = workers.count - len(found) if workers.autoscale else 0
+    return found + (needs[0],) * max(missing, 0)
+
+
 def in_words(needs: Sequence[Need]) -> str:
     """`1 CPU and 1 GPU of type H200, or 1 CPU and 1 GPU of type H100`."""
     return ", or ".join(map(str, needs))

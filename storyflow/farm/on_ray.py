@@ -26,7 +26,7 @@ from storyflow.farm.capacity import (
     describe,
     in_words,
     needs_of,
-    places,
+    offers,
 )
 from storyflow.farm.jobs import Job, Progress, Rendered, Role, WorkerConfig
 from storyflow.farm.pools import Notify, caps_of, lost, patience_of, worker_price
@@ -136,7 +136,8 @@ class RayPool:
         machines = await _in_thread(living_machines)
         wants_gpu = self._farm.config.model_kind().wants_gpu
         self._needs = needs_of(self._farm.cluster.workers, machines, wants_gpu=wants_gpu)
-        fitting = self._fitting = self._check(machines)
+        found = self._offers(machines)
+        fitting = self._fitting = len(found)
         wanted = self._farm.cluster.workers.count or fitting
         names = [f"worker-{number + 1}" for number in range(min(wanted, fitting))]
         if self._role == "prompt":
@@ -146,7 +147,7 @@ class RayPool:
                 f"{wanted} workers were asked for, the cluster has room for {fitting} of "
                 f"{in_words(self._needs)} each"
             )
-        self._places = dict(zip(names, places(machines, self._needs), strict=False))
+        self._places = dict(zip(names, found, strict=False))
         return tuple(names)
 
     async def start(self, worker: str, avoid: frozenset[str] = frozenset()) -> Started:
@@ -269,19 +270,18 @@ class RayPool:
         machines = await _in_thread(living_machines)
         need = self._places.get(worker, self._needs[0])
         if not capacity(machines, need):
-            self._check(machines)
-            need = self._places[worker] = places(machines, self._needs, 1)[0]
+            need = self._places[worker] = self._offers(machines)[0]
         return need
 
-    def _check(self, machines: list[Machine]) -> int:
-        fitting = len(places(machines, self._needs))
-        if fitting == 0:
+    def _offers(self, machines: list[Machine]) -> tuple[Need, ...]:
+        found = offers(machines, self._needs, self._farm.cluster.workers)
+        if not found:
             raise FarmError(
                 f"no machine can hold a worker: one needs {in_words(self._needs)}, the cluster has "
                 f"{describe(machines)}",
                 cure="change workers.threads, gpus or accelerator in the cluster file",
             )
-        return fitting
+        return found
 
     async def _placed(self, worker: str, actor: Any, need: Need) -> Seat:
         """Wait for a place on the cluster, aloud, and only while there can be one."""
@@ -293,7 +293,7 @@ class RayPool:
                 patience *= 2
                 if not waiting.done():
                     machines = await _in_thread(living_machines)
-                    self._check(machines)
+                    self._offers(machines)
                     self._notify(
                         f"{worker} waits for {need} to become free; the cluster has "
                         f"{describe(machines)}"

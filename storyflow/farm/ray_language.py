@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 
 from storyflow.cluster import Cluster
 from storyflow.errors import FarmError
-from storyflow.farm.capacity import Machine, Need, describe, places
+from storyflow.farm.capacity import Machine, Need, describe, offers
 from storyflow.farm.held import Held
 from storyflow.farm.kept_model import POLL_SECONDS, KeptModel, News, Notify, Said
 from storyflow.farm.processes import Process, descendants, end_process, this_process
@@ -217,10 +217,14 @@ class _Actor:
 
 
 def _need(settings: EngineSettings, cluster: Cluster, machines: Sequence[Machine]) -> Need:
-    """What the model holds, GPUs where there are any. Raises FarmError where it fits nowhere."""
-    gpus = float(settings.tensor_parallel) if any(m.gpus for m in machines) else 0.0
+    """What the model holds, GPUs where there are or will be any.
+
+    Raises FarmError where it fits nowhere.
+    """
+    some = cluster.workers.autoscale or any(machine.gpus for machine in machines)
+    gpus = float(settings.tensor_parallel) if some else 0.0
     needs = [Need(1, gpus, each) for each in cluster.workers.accelerators or (None,)]
-    found = places(machines, needs, 1)
+    found = offers(machines, needs, cluster.workers)
     if not found:
         raise FarmError(
             f"no machine can hold {settings.model}: it needs {needs[0]}, the cluster has "
