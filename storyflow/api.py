@@ -31,6 +31,7 @@ from storyflow.farm.lookup import look_up
 from storyflow.film import Emit, Order, Production, prepare, render_film
 from storyflow.lockfile import lock_path, read_lock
 from storyflow.manyvalues import many_values
+from storyflow.metrics.measured import measured
 from storyflow.ordering import (
     Options,
     Storyboard,
@@ -143,7 +144,8 @@ def start(film: Storyboard, **options: Unpack[Options]) -> Run:
             tally.count(event)
             emit(event)
 
-        return await render_film(what, made, told, draining)
+        with measured(what.cluster, made.plan.title, what.store, told) as told_on:
+            return await render_film(what, made, told_on, draining)
 
     return Run(work, tally.ending, draining)
 

@@ -56,6 +56,13 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class WorkerReleased:
+    """A worker that had nothing to do gave its GPU back."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
 class SegmentStarted:
     """A worker began a segment. `attempt` counts from 1."""
 
@@ -99,12 +106,14 @@ class SegmentDone:
 
 @dataclass(frozen=True)
 class ShotFailed:
-    """A segment failed for good; `missing` are the shots that can't be completed because of it."""
+    """A segment failed for good; `missing` are the shots that can't be completed because of it,
+    `blocked` counts the segments that will not be begun."""
 
     segment: str
     shot: str
     error: str
     missing: tuple[str, ...]
+    blocked: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,7 @@ Event = (
     | PromptsWritten
     | WorkerReady
     | WorkerLost
+    | WorkerReleased
     | SegmentStarted
     | Step
     | SegmentDone

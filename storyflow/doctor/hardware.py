@@ -22,6 +22,8 @@ def check_places(facts: Facts, wishes: Wishes) -> Iterator[Finding]:
     needs = _needs(facts, wishes)
     fitting = sum(capacity(machines, need) for need in needs)
     value = describe(machines)
+    if wishes.workers.autoscale and fitting < wishes.workers.count:
+        return  # machines are started when they are asked for
     if not fitting:
         yield Finding(
             "error",
@@ -141,14 +143,15 @@ def _holders(facts: Facts, wishes: Wishes) -> Iterator[NodeFacts]:
 
 
 def hosts(facts: Facts, wishes: Wishes) -> tuple[NodeFacts, ...]:
-    """The nodes that may get workers; all, where none has room: then they are looked at anyway."""
+    """The nodes that may get workers; all, where none has room: then they are looked at anyway,
+    unless machines are still to be started."""
     needs = _needs(facts, wishes)
     found = tuple(
         node
         for node in facts.rendering
         if node.machine is None or any(room(node.machine, need) for need in needs)
     )
-    return found or facts.rendering
+    return found if found or wishes.workers.autoscale else facts.rendering
 
 
 def _needs(facts: Facts, wishes: Wishes) -> tuple[Need, ...]:

@@ -97,6 +97,13 @@ class WorkerDown:
 
 
 @dataclass(frozen=True)
+class WorkerRested:
+    """An idle worker is let go; it may be started again."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
 class MachineLeft:
     """A machine on which worker after worker died gets no more of them."""
 

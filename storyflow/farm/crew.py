@@ -10,7 +10,15 @@ from typing import Generic
 from storyflow.errors import FarmError, StoryflowError
 from storyflow.farm.account import Account
 from storyflow.farm.background import Background
-from storyflow.farm.borders import Job, MachineLeft, Output, Pool, WorkerDown, WorkerUp
+from storyflow.farm.borders import (
+    Job,
+    MachineLeft,
+    Output,
+    Pool,
+    WorkerDown,
+    WorkerRested,
+    WorkerUp,
+)
 from storyflow.farm.graph import Node
 from storyflow.farm.retries import Caps, WorkerDied, describe
 from storyflow.farm.roster import Roster, Worker
@@ -204,6 +212,7 @@ class Crew(Generic[Job, Output]):
         self.charge_idle(worker)
         worker.life += 1
         self._move(worker, "ending")
+        self._tell(WorkerRested(worker.name))
         self._background.start(self._end(worker))
 
     async def _end(self, worker: Worker) -> None:

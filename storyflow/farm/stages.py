@@ -17,6 +17,7 @@ from storyflow.events import (
     ShotFailed,
     WorkerLost,
     WorkerReady,
+    WorkerReleased,
 )
 from storyflow.farm.borders import (
     Do,
@@ -28,6 +29,7 @@ from storyflow.farm.borders import (
     TaskRetried,
     TaskStarted,
     WorkerDown,
+    WorkerRested,
     WorkerUp,
 )
 from storyflow.farm.graph import Task
@@ -155,6 +157,8 @@ class Stage:
                 self.film.emit(WorkerReady(worker, numerics))
             case WorkerDown(worker=worker, task=task, cause=cause):
                 self.film.emit(WorkerLost(worker, self.name(task) if task else None, cause))
+            case WorkerRested(worker=worker):
+                self.film.emit(WorkerReleased(worker))
             case TaskRetried(task=task, attempt=attempt, error=error):
                 if not isinstance(error, WorkerDied):
                     text = f"{self.name(task)} failed in attempt {attempt} ({error}); trying again"
@@ -340,7 +344,8 @@ class Segments(Stage):
         segment = self.film.segments[task]
         lost = {task, *blocked}
         self.film.lost |= lost
-        failure = ShotFailed(segment.name, segment.shot, str(error), self.film.missing(lost))
+        missing = self.film.missing(lost)
+        failure = ShotFailed(segment.name, segment.shot, str(error), missing, len(blocked))
         self.film.failures.append(failure)
         self.film.emit(failure)
 
