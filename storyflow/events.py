@@ -40,10 +40,12 @@ class PromptsWritten:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker has loaded its model; `numerics` is its numerics class."""
+    """A worker has loaded its model; `numerics` is its numerics class, `renders` is False for one
+    that encodes prompts."""
 
     worker: str
     numerics: str
+    renders: bool = True
 
 
 @dataclass(frozen=True)

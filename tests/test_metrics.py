@@ -58,6 +58,7 @@ READY = (PLANNED, WorkerReady("w1", "cpu"), WorkerReady("w2", "cpu"))
         # done, running, failed, reused, queue, idle GPUs
         ((PLANNED,), (0, 0, 0, 0, 6, 0)),
         (READY, (0, 0, 0, 0, 6, 2)),
+        ((*READY, WorkerReady("encoder", "cpu", renders=False)), (0, 0, 0, 0, 6, 2)),
         ((*READY, done("1A/1", reused=True)), (0, 0, 0, 1, 5, 2)),
         ((*READY, started("1A/1", "w1")), (0, 1, 0, 0, 5, 1)),
         # It renders the next one while the last is being stored.

@@ -154,7 +154,7 @@ class Stage:
         """Translate what the dispatcher tells into the run's events."""
         match event:
             case WorkerUp(worker=worker, numerics=numerics):
-                self.film.emit(WorkerReady(worker, numerics))
+                self.film.emit(WorkerReady(worker, numerics, renders=self.role != "prompt"))
             case WorkerDown(worker=worker, task=task, cause=cause):
                 self.film.emit(WorkerLost(worker, self.name(task) if task else None, cause))
             case WorkerRested(worker=worker):

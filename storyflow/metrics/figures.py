@@ -30,7 +30,7 @@ HELP = {
     SEGMENTS: "Segments of the film that is being rendered, by state.",
     SEGMENT_SECONDS: "Seconds that a worker took to render a segment.",
     QUEUE_DEPTH: "Segments that are still to be begun.",
-    IDLE_GPUS: "GPUs (workers, where there are none) that are held and render nothing.",
+    IDLE_GPUS: "GPUs (workers, where there are none) that are held to render and have nothing to.",
     STORE_BYTES: "Bytes of content in the store.",
 }
 
@@ -51,7 +51,8 @@ NOTHING = Figures(dict.fromkeys(STATES, 0))
 
 
 class Counting:
-    """Counts one run's events. A worker holds `gpus`; one that stores what it rendered is busy."""
+    """Counts one run's events. A render worker holds `gpus`; one that stores what it rendered is
+    busy. Those that encode prompts are not counted: they go before the others come."""
 
     def __init__(self, gpus: float = 1.0) -> None:
         self._gpus = gpus
@@ -64,7 +65,7 @@ class Counting:
         match event:
             case Planned(segments=segments):
                 self._planned = segments
-            case WorkerReady(worker=worker):
+            case WorkerReady(worker=worker, renders=True):
                 self._workers.add(worker)
             case WorkerReleased(worker=worker) | WorkerLost(worker=worker):
                 self._workers.discard(worker)
