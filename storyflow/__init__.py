@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from storyflow.quality import qc_film
     from storyflow.reports import report
     from storyflow.run import Run
+    from storyflow.serial import plan_series, series_history
     from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
     from storyflow.storyboard.dump import dump
     from storyflow.storyboard.model import Beat, Film, Scene, Shot, Title
@@ -72,6 +73,7 @@ _HOMES = {
     "storyflow.quality": "qc_film",
     "storyflow.reports": "report",
     "storyflow.run": "Run",
+    "storyflow.serial": "plan_series series_history",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
     "storyflow.storyboard.model": "Beat Film Scene Shot Title",
@@ -116,6 +118,7 @@ __all__ = [
     "load",
     "parse",
     "plan",
+    "plan_series",
     "qc_captions",
     "qc_film",
     "quote",
@@ -125,6 +128,7 @@ __all__ = [
     "report",
     "retry",
     "schema",
+    "series_history",
     "show",
     "start",
     "store_inventory",

@@ -50,6 +50,7 @@ from storyflow.poison import FAILED, Failed, Poison
 from storyflow.record import read_record
 from storyflow.replaying import Replay, replay_artifact
 from storyflow.run import Run
+from storyflow.series.load import series_schema
 from storyflow.store.store import Store
 from storyflow.storyboard import load as storyboards
 from storyflow.storyboard.dump import dump
@@ -187,9 +188,9 @@ def show(film: Storyboard, *, resolved: bool = False) -> str:
     return resolved_yaml(resolve(film), film.origin.root) if resolved else dump(film)
 
 
-def schema(kind: Literal["storyboard", "cut"] = "storyboard") -> dict[str, object]:
-    """The JSON Schema of a storyboard or a cut list, for completion in an editor."""
-    return json_schema() if kind == "storyboard" else cut_schema()
+def schema(kind: Literal["storyboard", "cut", "series"] = "storyboard") -> dict[str, object]:
+    """The JSON Schema of a storyboard, a cut list or a series, for completion in an editor."""
+    return {"storyboard": json_schema, "cut": cut_schema, "series": series_schema}[kind]()
 
 
 def write_ids(file: str | Path) -> tuple[str, ...]:

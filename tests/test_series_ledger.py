@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from storyflow.errors import InfrastructureError, InputError
-from storyflow.series.ledger import EpisodeRow, Ledger, SegmentRow, export, now
+from storyflow.series.ledger import Ending, EpisodeRow, Ledger, SegmentRow, export, now
 
 EPISODE = EpisodeRow(
     1, "e1", "One", now(), None, "running", 3, 0, 0, 0, 96, 4.0, 30.0, 0.0, 0.0, 0.0, None,
@@ -42,8 +42,8 @@ def test_what_is_written_is_read_while_it_is_written(tmp_path):
         assert reader.segments("S") == (replace(SEGMENT, run=run),)
         assert reader.episode_seconds("S", "n", "e1") == 2.5
         assert reader.night_seconds("S", "n") == 4.0
-        assert reader.finished("S") == {"e1": "m"}
-        assert reader.finished("other") == {} and reader.segments("S", "other") == ()
+        assert reader.endings("S") == {"e1": Ending("complete", "m")}
+        assert reader.endings("other") == {} and reader.segments("S", "other") == ()
 
 
 def test_a_run_that_never_ended_was_lost(tmp_path):

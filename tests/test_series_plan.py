@@ -149,3 +149,22 @@ def test_planning_a_series_loads_neither_torch_nor_ray(tmp_path):
         "assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_plan_is_printed_as_a_table_and_as_data(tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from storyflow.cli import app
+
+    file = series_in(tmp_path)
+    (tmp_path / "e3.yaml").write_text("film: Three\n")
+    told = CliRunner().invoke(app, ["series", "plan", str(file)])
+    assert told.exit_code == 1
+    assert "3 segments to render" in told.stdout and "e3: " in told.stdout
+    told = CliRunner().invoke(app, ["series", "plan", str(file), "--json"])
+    data = json.loads(told.stdout)
+    assert [each["state"] for each in data["episodes"]] == ["render", "render", "broken"]
+    told = CliRunner().invoke(app, ["series", "history", str(file)])
+    assert (told.exit_code, told.stdout) == (0, "nothing was rendered yet\n")

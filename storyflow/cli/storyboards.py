@@ -21,6 +21,7 @@ class SchemaKind(Enum):
 
     storyboard = "storyboard"
     cut = "cut"
+    series = "series"
 
 
 @app.command()
@@ -68,10 +69,10 @@ def show(
 @app.command()
 def schema(
     kind: Annotated[
-        SchemaKind, typer.Argument(metavar="[KIND]", help="storyboard or cut (a cut list).")
+        SchemaKind, typer.Argument(metavar="[KIND]", help="storyboard, cut (a cut list) or series.")
     ] = SchemaKind.storyboard,
 ) -> None:
-    """Print the JSON Schema of storyboards or cut lists, for completion in an editor."""
+    """Print the JSON Schema of storyboards, cut lists or series, for completion in an editor."""
     import storyflow
 
     print_json(storyflow.schema(kind.value))

@@ -116,6 +116,14 @@ class EpisodeRow:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How an episode ended, and what its film was made of."""
+
+    outcome: Outcome
+    mark: str
+
+
+@dataclass(frozen=True)
 class SegmentRow:
     """One segment. `outcome`: rendered, found (stored by a run that could not note it) or failed.
 
@@ -134,6 +142,15 @@ class SegmentRow:
     money: float | None
     worker: str
     error: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """Segments that were rendered and that failed, and the seconds that their workers took."""
+
+    rendered: int
+    failed: int
+    seconds: float
 
 
 class Ledger:
@@ -246,21 +263,29 @@ class Ledger:
             (series, night, episode),
         )
 
+    def rendered(self, run: int, episode: str) -> Work:
+        """What a run has rendered of an episode until now."""
+        ((rendered, failed, seconds),) = self._rows(
+            "SELECT SUM(outcome = 'rendered'), SUM(outcome = 'failed'), SUM(seconds) "
+            "FROM segments WHERE run = ? AND episode = ?",
+            (run, episode),
+        )
+        return Work(int(rendered or 0), int(failed or 0), float(seconds or 0.0))  # type: ignore[call-overload, arg-type]
+
     def first_of_night(self, series: str, night: str) -> bool:
         """Whether no run has begun in this night yet."""
         return not self._number(
             "SELECT COUNT(*) FROM runs WHERE series = ? AND night = ?", (series, night)
         )
 
-    def finished(self, series: str) -> dict[str, str]:
-        """The marks of the episodes whose last ending was a complete film."""
+    def endings(self, series: str) -> dict[str, Ending]:
+        """How each episode's last run ended."""
         rows = self._rows(
             "SELECT e.episode, e.outcome, e.mark FROM episodes e JOIN runs r USING (run) "
-            "WHERE r.series = ? AND e.outcome != 'running' ORDER BY e.run",
+            "WHERE r.series = ? AND e.outcome NOT IN ('running', 'lost') ORDER BY e.run",
             (series,),
         )
-        last = {episode: mark if outcome == "complete" else "" for episode, outcome, mark in rows}
-        return {str(episode): str(mark) for episode, mark in last.items() if mark}
+        return {str(episode): Ending(outcome, mark) for episode, outcome, mark in rows}  # type: ignore[arg-type]
 
     def runs(self, series: str, night: str | None = None) -> tuple[RunRow, ...]:
         """The runs of a series, or of one night, the oldest first."""

@@ -14,20 +14,22 @@ from storyflow.errors import InputError, StoryflowError
 from storyflow.film import Order, Production, prepare
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Segment
-from storyflow.series.ledger import Ledger
+from storyflow.poison import FAILED, Poison
+from storyflow.series.ledger import Ending, Ledger
 from storyflow.series.load import Listed, episodes_of
-from storyflow.series.night import night_of
+from storyflow.series.night import Night, night_of
 from storyflow.series.orders import Grounds, fingerprint
 
-State = Literal["done", "cut", "render", "broken"]
+State = Literal["done", "cut", "render", "failed", "broken"]
 
 
 @dataclass(frozen=True)
 class EpisodePlan:
     """What a render would do with one episode.
 
-    `state`: done; cut, where all is rendered and the film is not there yet; render; broken, with
-    the `error`. Segments that an earlier episode renders, too, count as reused. `render` are the
+    `state`: done; cut, where all is rendered and the film is not there yet; render; failed, where
+    only what failed for good is missing, which is left until it is retried; broken, with the
+    `error`. Segments that an earlier episode renders, too, count as reused. `render` are the
     names of those to render. `gpu_seconds` and `money` are estimated; `over` says why it can't be
     finished in one night.
     """
@@ -101,19 +103,23 @@ class SeriesPlan:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An episode, planned: its row, and what a render needs, None where it is broken."""
+    """An episode, planned: its row, and what a render needs, None where it is broken.
+
+    It shares segments that are to be rendered with the episodes that it comes `after`.
+    """
 
     listed: Listed
     row: EpisodePlan
     order: Order | None = None
     made: Production | None = None
     mark: str = ""
+    after: tuple[str, ...] = ()
 
 
 def plan_series(grounds: Grounds, now: datetime) -> SeriesPlan:
     """What a render would do. Raises StoryboardError for the series file, StoreError."""
-    rows = tuple(each.row for each in prepared_episodes(grounds))
     night = night_of(grounds.series.rules, now)
+    rows = tuple(each.row for each in prepared_episodes(grounds, night))
     budget = grounds.night
     left = None
     if math.isfinite(budget.seconds):
@@ -132,14 +138,22 @@ def plan_series(grounds: Grounds, now: datetime) -> SeriesPlan:
     )
 
 
-def prepared_episodes(grounds: Grounds) -> Iterator[Prepared]:
+def retries(grounds: Grounds, ledger: Ledger, night: Night) -> bool:
+    """Whether what failed for good is tried again by the next run of this night."""
+    first = ledger.first_of_night(grounds.series.series, night.date.isoformat())
+    return grounds.series.rules.on_failure == "retry" and first
+
+
+def prepared_episodes(grounds: Grounds, night: Night) -> Iterator[Prepared]:
     """Every episode in the order of the series, planned one after the other.
 
     A broken one says so and stops no other. Raises StoreError, which concerns all.
     """
-    shared: set[str] = set()
+    shared: dict[str, str] = {}
     with Ledger.reading(grounds.ledger) as ledger:
-        finished = ledger.finished(grounds.series.series)
+        endings = ledger.endings(grounds.series.series)
+        if retries(grounds, ledger, night):
+            endings = {n: e for n, e in endings.items() if e.outcome != "partial"}
     for listed in episodes_of(grounds.series):
         try:
             what = grounds.order(listed)
@@ -147,21 +161,38 @@ def prepared_episodes(grounds: Grounds) -> Iterator[Prepared]:
         except InputError as error:
             yield Prepared(listed, _broken(listed, error))
             continue
-        yield _looked_at(listed, what, made, shared, finished)
+        yield _looked_at(listed, what, made, shared, endings.get(listed.name))
 
 
 def _looked_at(
-    listed: Listed, what: Order, made: Production, shared: set[str], finished: dict[str, str]
+    listed: Listed, what: Order, made: Production, shared: dict[str, str], last: Ending | None
 ) -> Prepared:
     plan = made.plan
     ahead = look_ahead(what, made, what.open_store())
-    missing = ahead.prediction.render
+    missing, mark = ahead.prediction.render, fingerprint(made, what)
+    left = last == Ending("partial", mark) and Poison(what.folder / FAILED).all
+    if left and missing:
+        row = EpisodePlan(
+            name=listed.name,
+            file=str(listed.file),
+            number=listed.number,
+            priority=listed.priority,
+            state="failed",
+            title=plan.title,
+            shots=len({entry.shot for entry in plan.cut}),
+            frames=plan.frames,
+            seconds=float(plan.frames / plan.fps),
+            segments=len(plan.segments),
+            reuse=len(plan.segments) - len(missing),
+            error=Poison(what.folder / FAILED).all[0].error,
+        )
+        return Prepared(listed, row, what, made, mark)
     render = [s for s in plan.segments if s.recipe in missing and s.recipe not in shared]
-    shared.update(segment.recipe for segment in render)
+    after = dict.fromkeys(shared[recipe] for recipe in missing if recipe in shared)
+    shared.update({segment.recipe: listed.name for segment in render})
     estimate = estimate_of(ahead)
     part = _part(render, missing, plan.segments)
-    mark = fingerprint(made, what)
-    there = finished.get(listed.name) == mark and (what.folder / "film.mp4").is_file()
+    there = last == Ending("complete", mark) and (what.folder / "film.mp4").is_file()
     state: State = "render" if missing else "done" if there and not plan.writer else "cut"
     gpu_seconds = estimate.gpu_seconds * part
     row = EpisodePlan(
@@ -183,7 +214,7 @@ def _looked_at(
         over=_over(what.budget, estimate),
         notices=tuple(map(str, plan.notices)),
     )
-    return Prepared(listed, row, what, replace(made, estimate=estimate), mark)
+    return Prepared(listed, row, what, replace(made, estimate=estimate), mark, tuple(after))
 
 
 def _part(render: list[Segment], missing: frozenset[str], segments: tuple[Segment, ...]) -> float:
