@@ -11,6 +11,7 @@ a worker without accelerators counts as one. Loading and failed attempts are use
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from storyflow.errors import BudgetError, InputError
@@ -52,6 +53,11 @@ class Budget:
             hours = min(hours, self.money / self.price)
         return hours * 3600
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a limit on time or money."""
+        return math.isfinite(self.seconds)
+
     def allows(self, gpu_seconds: float) -> bool:
         """Whether so much may be used in all."""
         return gpu_seconds <= self.seconds
@@ -83,3 +89,34 @@ class Budget:
         cost = self.cost(gpu_seconds)
         hours = f"{gpu_seconds / 3600:.4g} GPU-hours"
         return hours if cost is None else f"{hours} ({cost:.2f} {self.currency})"
+
+
+class Purse:
+    """What several films may use together: all that they use and set aside is counted.
+
+    `before` GPU-seconds were used of it already.
+    """
+
+    def __init__(self, budget: Budget = Budget(), before: float = 0.0) -> None:
+        self.budget = budget
+        self._before = before
+        self._added = 0.0
+        self._films: list[Callable[[], float]] = []
+
+    @property
+    def used(self) -> float:
+        """GPU-seconds since it was opened, those that are set aside included."""
+        return self._added + sum(film() for film in self._films)
+
+    def add(self, gpu_seconds: float) -> None:
+        """So much was used by something else than a film's workers."""
+        self._added += gpu_seconds
+
+    def open(self, used: Callable[[], float]) -> Callable[[], float]:
+        """A film pays from it from now on, and says what it used and set aside; handed back."""
+        self._films.append(used)
+        return used
+
+    def refuse(self, gpu_seconds: float = 0.0) -> None:
+        """Raise BudgetError where so much more than now is over the limit."""
+        self.budget.refuse(self._before + self.used + gpu_seconds, "going on")

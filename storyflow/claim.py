@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from storyflow.errors import InfrastructureError
+from storyflow.errors import BusyError, InfrastructureError
 from storyflow.store.disk import store_error
 from storyflow.store.lease import PACE, Attempt, Held, Lease, Pace
 from storyflow.store.local import Folder
@@ -58,9 +58,9 @@ async def claimed_run(
 ) -> AsyncIterator[None]:
     """Be the only one that renders this run into this store, for the block.
 
-    `tell` hears why it takes time. Raises InfrastructureError when somebody alive renders it, also
-    later on, when this run could not reach the store for a minute and somebody took over;
-    StoreError.
+    `tell` hears why it takes time. Raises BusyError when somebody alive renders it,
+    InfrastructureError later on, when this run could not reach the store for a minute and somebody
+    took over; StoreError.
     """
     await asyncio.to_thread(store.check_writable)
     if isinstance(store.place, Folder):
@@ -148,8 +148,8 @@ def _lock(handle: int) -> str | None:
     return None
 
 
-def _taken(store: Store, holder: str) -> InfrastructureError:
-    return InfrastructureError(
+def _taken(store: Store, holder: str) -> BusyError:
+    return BusyError(
         f"this film is being rendered into {store} by another run ({holder})",
         cure="wait for it, or stop it first",
     )

@@ -121,6 +121,10 @@ class InfrastructureError(StoryflowError):
     exit_code = 5
 
 
+class BusyError(InfrastructureError):
+    """Somebody else is at the same work already."""
+
+
 class StoreError(InfrastructureError):
     """The store can't be read or written, or an artifact in it is damaged."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from storyflow.asked import Asked
-from storyflow.budget import Budget
+from storyflow.budget import Budget, Purse
 from storyflow.claim import claimed
 from storyflow.cluster import Cluster
 from storyflow.cutlist import CutList
@@ -20,6 +21,7 @@ from storyflow.cutting.manifest import make_manifest, missing_shots, write_manif
 from storyflow.draining import Draining
 from storyflow.events import CutStarted, Event, Notice, Planned, Result
 from storyflow.farm.address import open_farm
+from storyflow.farm.floor import Alone, Floor
 from storyflow.farm.held import Held
 from storyflow.farm.lookup import hold_to_one_class, look_up, stored_index
 from storyflow.farm.oneclass import OneClass
@@ -110,21 +112,43 @@ def prepare(order: Order) -> Production:
     return Production(plan, settled.lock, order.kind)
 
 
+@dataclass(frozen=True)
+class Company:
+    """What a film shares with others that are rendered in the same call.
+
+    `floor` has the workers, `purse` what all may use, `weight` is its part among them. `used`
+    GPU-seconds went into the film's prompts already.
+    """
+
+    floor: Floor
+    purse: Purse
+    weight: float = 1.0
+    used: float = 0.0
+
+
 async def render_film(
-    order: Order, made: Production, emit: Emit, draining: Draining | None = None
+    order: Order,
+    made: Production,
+    emit: Emit,
+    draining: Draining | None = None,
+    company: Company | None = None,
 ) -> Result:
     """Render what the store lacks, cut the film, write its manifest.
 
-    Failed shots end in a partial film. Raises InfrastructureError when the machine fails,
-    BudgetError when a limit is reached, Cancelled when `draining` was wished; what was finished
-    until then is in the store.
+    A film in `company` has its workers from there. Failed shots end in a partial film. Raises
+    InfrastructureError when the machine fails, BudgetError when a limit is reached, Cancelled when
+    `draining` was wished; what was finished until then is in the store.
     """
     with claimed(order.folder):
         held = Held()
         # A model's words change what is to be rendered.
         if await write_words(order, made.plan, emit, held):
             made = replace(prepare(order), estimate=made.estimate)
-        result = await _render(order, made, emit, draining or Draining(), held.gpu_seconds)
+        used = held.gpu_seconds
+        if company is not None:
+            company.purse.add(used)
+            used += company.used
+        result = await _render(order, made, emit, draining or Draining(), used, company)
         deliver = order.profile.deliver
         if deliver.report and not deliver.preview:
             await stoppable(partial(report_or_tell, order.folder, partial(_tell, emit)))
@@ -132,7 +156,12 @@ async def render_film(
 
 
 async def _render(
-    order: Order, made: Production, emit: Emit, draining: Draining, used: float
+    order: Order,
+    made: Production,
+    emit: Emit,
+    draining: Draining,
+    used: float,
+    company: Company | None,
 ) -> Result:
     """What is rendered and cut, once the words are there; `used` GPU-seconds went into those."""
     plan, kind = made.plan, made.kind
@@ -146,16 +175,38 @@ async def _render(
             only = wanted(plan, order)
             one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
             _announce(made, store, only, one_class, emit)
-            async with open_farm(order.profile, order.cluster, store, title=plan.title) as farm:
-                terms = Terms(order.budget, Poison(order.folder / FAILED), draining, used)
+            terms = Terms(order.budget, Poison(order.folder / FAILED), draining, used)
+            async with _floor(order, store, plan.title, company) as floor:
+                if company is not None:
+                    terms = replace(terms, purse=company.purse, weight=company.weight)
                 report = await render_plan(
-                    plan, kind, store, farm, emit, only=only, one_class=one_class, terms=terms
+                    plan,
+                    kind,
+                    store,
+                    floor.farm,
+                    emit,
+                    only=only,
+                    one_class=one_class,
+                    terms=terms,
+                    floor=floor,
                 )
             report = replace(report, spent=report.spent.after(used, order.budget.cost(used)))
             noted.spent(report.spent, report.gpus)
             artifacts, film = await _cut(order, made, store, report, one_class, emit)
             await held.finish(artifacts.key_list())
     return _result(order, made, report, film)
+
+
+@asynccontextmanager
+async def _floor(
+    order: Order, store: Store, title: str, company: Company | None
+) -> AsyncIterator[Floor]:
+    """The company's, or a farm of the film's own."""
+    if company is not None:
+        yield company.floor
+        return
+    async with open_farm(order.profile, order.cluster, store, title=title) as farm:
+        yield Alone(farm)
 
 
 async def _cut(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from storyflow.film import Order
     from storyflow.planning.nodes import Plan
     from storyflow.prompts.model import Clip
-    from storyflow.prompts.write import Written
+    from storyflow.prompts.write import Writers, Written
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,11 @@ def look_through(order: Order) -> tuple[ResolvedFilm, Settled]:
 
 
 async def write_words(
-    order: Order, plan: Plan, emit: Callable[[Event], None], held: Held | None = None
+    order: Order,
+    plan: Plan,
+    emit: Callable[[Event], None],
+    held: Held | None = None,
+    models: Writers | None = None,
 ) -> bool:
     """Like `write_needed`, for a run, which tells and can be stopped."""
 
@@ -84,7 +88,7 @@ async def write_words(
 
     held = held or Held()
     try:
-        return await stoppable(lambda check: write_needed(order, plan, tell, check, held))
+        return await stoppable(lambda check: write_needed(order, plan, tell, check, held, models))
     finally:
         if held.gpu_seconds:
             emit(PromptsWritten(held.gpu_seconds))
@@ -96,10 +100,12 @@ def write_needed(
     notify: Callable[[str], None],
     check: Check = go_on,
     held: Held | None = None,
+    models: Writers | None = None,
 ) -> bool:
     """Have a model write the prompts that a render needs and the lock lacks; whether it wrote any.
 
-    `plan` is the order's, as it is without them; `held` is told what the model holds. Raises
+    `plan` is the order's, as it is without them; `held` is told what the model holds. Without
+    `models` that are there already, the profile's are started. Raises
     ModelError, InfrastructureError, StoryboardError: see `prompts/write.py`; BudgetError where the
     order's limits are reached.
     """
@@ -111,7 +117,7 @@ def write_needed(
     if not due:
         return False
     notify(f"writing {_count(len(due), 'prompt')} with {order.profile.prompts.profile}")
-    written = _write(order, film, settled, needed, notify, check, held=held)
+    written = _write(order, film, settled, needed, notify, check, held=held, models=models)
     _save(order, film, written)
     for problem in written.problems:
         notify(str(problem))
@@ -178,6 +184,7 @@ def _write(
     check: Check = go_on,
     tails: Mapping[str, Clip] | None = None,
     held: Held | None = None,
+    models: Writers | None = None,
 ) -> Written:
     # Engines and media are not needed for planning, which imports this.
     from storyflow.farm.language import ProfileWriters
@@ -196,7 +203,7 @@ def _write(
 
     within()
     _refuse_wide(order)
-    models = ProfileWriters(settings, order.cluster, notify, within, holds)
+    models = models or ProfileWriters(settings, order.cluster, notify, within, holds)
     writers = CheckedWriters(models, within)
     tokens = order.kind.tokens
     return write(film, settled, settings, tokens, writers, only=needed, tails=tails)

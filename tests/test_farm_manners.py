@@ -248,8 +248,9 @@ def test_a_worker_that_hangs_is_ended_and_its_task_done_again() -> None:
             film = dispatcher.share(resolve)
             film.add(chain("a", [10, 10, 10]))
             name = lambda film, task: task  # noqa: E731
+            told = lambda film, step: events.append(step)  # noqa: E731
             patience = Patience(times=20, least=5, most=1000)
-            async with following(dispatcher, ask, name, events.append, 0.5, patience):
+            async with following(dispatcher, ask, name, told, 0.5, patience):
                 return await film.done(), events
 
     (outcome, events), took = run_virtual(main())

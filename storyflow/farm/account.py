@@ -48,6 +48,11 @@ class Account:
     _open: int = 0
     _reserved: float = 0.0
 
+    @property
+    def committed(self) -> float:
+        """What was used, and what is set aside."""
+        return self.used + self._reserved
+
     def afford(self, seconds: float | None) -> None:
         """Ask before beginning something that takes so long, None where nobody knows yet.
 

@@ -45,3 +45,16 @@ class Held:
             yield
         finally:
             self.end(number)
+
+
+class Since(Held):
+    """What another one counts from now on: one film's part of models that several films share."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__()
+        self._held, self._from = held, held.gpu_seconds
+
+    @property
+    def gpu_seconds(self) -> float:
+        """So many since this was made."""
+        return self._held.gpu_seconds - self._from

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from storyflow.cluster import Cluster
@@ -79,3 +79,45 @@ class ProfileWriters:
         holding = self.held.during(engine.tensor_parallel) if here else nullcontext()
         with holding, running(model):
             yield model
+
+
+class KeptWriters:
+    """Implements `Writers` with those of others, each started once and kept for the next film.
+
+    A model that breaks is closed; the next film gets a new one.
+    """
+
+    def __init__(self, writers: ProfileWriters) -> None:
+        self._writers = writers
+        self._kept: dict[str, tuple[LanguageModel, ExitStack]] = {}
+
+    @contextmanager
+    def language(self) -> Iterator[LanguageModel]:
+        """The enhancer and fuser."""
+        with self._lent("language", self._writers.language) as model:
+            yield model
+
+    @contextmanager
+    def vision(self) -> Iterator[LanguageModel]:
+        """The captioner."""
+        with self._lent("vision", self._writers.vision) as model:
+            yield model
+
+    def close(self) -> None:
+        """Let all models go."""
+        while self._kept:
+            self._kept.popitem()[1][1].close()
+
+    @contextmanager
+    def _lent(
+        self, name: str, start: Callable[[], AbstractContextManager[LanguageModel]]
+    ) -> Iterator[LanguageModel]:
+        if name not in self._kept:
+            stack = ExitStack()
+            self._kept[name] = stack.enter_context(start()), stack
+        try:
+            yield self._kept[name][0]
+        except BaseException:
+            if name in self._kept:
+                self._kept.pop(name)[1].close()
+            raise

@@ -30,14 +30,15 @@ async def following(
     dispatcher: Busy,
     ask: Callable[[str], Awaitable[Progress | None]],
     name: Callable[[int, str], str],
-    emit: Callable[[Step], None],
+    emit: Callable[[int, Step], None],
     seconds: float,
     patience: Patience,
 ) -> AsyncIterator[None]:
     """Every few `seconds` inside the block, emit a Step for each job that got on, and give up
     workers that have been silent for longer than `patience` allows.
 
-    `ask` gives a worker's progress, `name` what the job of a film's task is called.
+    `ask` gives a worker's progress, `name` what the job of a film's task is called; `emit` takes
+    the film, too.
     """
     told: dict[str, tuple[str, int]] = {}
     watchdog = Watchdog(patience)
@@ -54,7 +55,7 @@ async def following(
         watchdog.heard(worker, (film, attempt, task), progress.beats, loop.time())
         if progress.total and told.get(worker) != (progress.name, progress.done):
             told[worker] = (progress.name, progress.done)
-            emit(Step(progress.name, progress.done, progress.total))
+            emit(film, Step(progress.name, progress.done, progress.total))
 
     async def watch() -> None:
         while True:

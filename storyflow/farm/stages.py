@@ -150,6 +150,10 @@ class Stage:
     def name(self, task: str) -> str:
         raise NotImplementedError
 
+    def knows(self, task: str) -> bool:
+        """Whether a task is one of its own."""
+        raise NotImplementedError
+
     def watch(self, event: object) -> None:
         """Translate what the dispatcher tells into the run's events."""
         match event:
@@ -220,6 +224,9 @@ class Prompts(Stage):
     def name(self, task: str) -> str:
         text = self.texts[task]
         return f"prompt {text if len(text) <= 40 else text[:39] + '…'!r}"
+
+    def knows(self, task: str) -> bool:
+        return task in self.texts
 
     def done(self, task: str, output: Rendered, worker: str | None, seconds: float) -> None:
         made = output.artifact
@@ -319,6 +326,9 @@ class Segments(Stage):
 
     def name(self, task: str) -> str:
         return self.film.segments[task].name
+
+    def knows(self, task: str) -> bool:
+        return task in self.film.segments
 
     def started(self, task: str, worker: str, attempt: int) -> None:
         segment = self.film.segments[task]
