@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from storyflow.series.ledger import Ledger, Table, export
+from storyflow.series.history import Table, export, frame_of
+from storyflow.series.ledger import Ledger
 from storyflow.series.model import Series
 from storyflow.series.orders import Grounds, Where
 from storyflow.series.plan import SeriesPlan
@@ -41,7 +42,7 @@ def series_history(
     """
     grounds = Grounds(series, where)
     with Ledger.reading(grounds.ledger) as ledger:
-        frame = ledger.frame(table, grounds.series.series)
+        frame = frame_of(ledger, table, grounds.series.series)
     if to is not None:
         export(frame, Path(to))
     return frame

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from storyflow.errors import InfrastructureError, InputError
-from storyflow.series.ledger import Ending, EpisodeRow, Ledger, SegmentRow, export, now
+from storyflow.series.history import export, frame_of
+from storyflow.series.ledger import Ending, EpisodeRow, Ledger, SegmentRow, now
 
 EPISODE = EpisodeRow(
     1, "e1", "One", now(), None, "running", 3, 0, 0, 0, 96, 4.0, 30.0, 0.0, 0.0, 0.0, None,
@@ -75,11 +76,11 @@ def test_history_is_exported_as_a_table(tmp_path):
     with Ledger.writing(tmp_path / "l.sqlite") as ledger:
         run = ledger.begin_run("S", "n", "EUR")
         ledger.write_segment(replace(SEGMENT, run=run))
-        export(ledger.frame("segments", "S"), tmp_path / "s.csv")
-        assert len(ledger.frame("runs", "S")) == 1
-        assert list(ledger.frame("episodes", "S").columns)[:2] == ["run", "episode"]
+        export(frame_of(ledger, "segments", "S"), tmp_path / "s.csv")
+        assert len(frame_of(ledger, "runs", "S")) == 1
+        assert list(frame_of(ledger, "episodes", "S").columns)[:2] == ["run", "episode"]
         with pytest.raises(InputError, match=r"neither \.csv nor \.parquet"):
-            export(ledger.frame("runs", "S"), tmp_path / "s.txt")
+            export(frame_of(ledger, "runs", "S"), tmp_path / "s.txt")
     read = pd.read_csv(tmp_path / "s.csv")
     assert (read["seconds"].sum(), list(read["key"])) == (2.5, ["a" * 64])
 
@@ -88,7 +89,7 @@ def test_parquet_keeps_the_kinds_of_columns(tmp_path):
     pytest.importorskip("pyarrow")
     with Ledger.writing(tmp_path / "l.sqlite") as ledger:
         ledger.begin_run("S", "n", "EUR")
-        frame = ledger.frame("runs", "S")
+        frame = frame_of(ledger, "runs", "S")
     export(frame, tmp_path / "runs.parquet")
     assert str(pd.read_parquet(tmp_path / "runs.parquet")["began"].dt.tz) == "UTC"
 

@@ -66,7 +66,7 @@ def history(
 ) -> None:
     """Print what was rendered, when and for how much; or export it."""
     import storyflow
-    from storyflow.series.ledger import TABLES
+    from storyflow.series.history import TABLES
 
     known = next((name for name in TABLES if name == table), None)
     if known is None:

@@ -17,24 +17,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from storyflow.errors import InfrastructureError, InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from storyflow.errors import InfrastructureError
 
 VERSION = 1
 """Of the tables; a ledger of a later version is left alone."""
 
 WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
-
-Table = Literal["runs", "episodes", "segments"]
-TABLES: tuple[Table, ...] = ("runs", "episodes", "segments")
 
 Outcome = Literal[
     "running", "complete", "partial", "broken", "budget", "window", "stopped", "failed", "lost"
@@ -144,6 +138,9 @@ class SegmentRow:
     error: str
 
 
+Row = RunRow | EpisodeRow | SegmentRow
+
+
 @dataclass(frozen=True)
 class Work:
     """Segments that were rendered and that failed, and the seconds that their workers took."""
@@ -233,9 +230,17 @@ class Ledger:
         )
 
     def write_episode(self, row: EpisodeRow) -> None:
-        """How an episode stands; writes over what was known of it in this run."""
-        marks = ", ".join("?" * len(astuple(row)))
-        self._do(f"INSERT OR REPLACE INTO episodes VALUES ({marks})", astuple(row))
+        """How an episode stands; writes over what was known of it in this run.
+
+        It keeps its place among the run's episodes.
+        """
+        names = columns(EpisodeRow)
+        news = ", ".join(f"{name} = excluded.{name}" for name in names)
+        self._do(
+            f"INSERT INTO episodes ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
+            f"ON CONFLICT (run, episode) DO UPDATE SET {news}",
+            astuple(row),
+        )
 
     def write_segment(self, row: SegmentRow) -> None:
         """What became of a segment. One that was found is noted only where nobody noted it."""
@@ -270,7 +275,7 @@ class Ledger:
             "FROM segments WHERE run = ? AND episode = ?",
             (run, episode),
         )
-        return Work(int(rendered or 0), int(failed or 0), float(seconds or 0.0))  # type: ignore[call-overload, arg-type]
+        return Work(rendered or 0, failed or 0, seconds or 0.0)
 
     def first_of_night(self, series: str, night: str) -> bool:
         """Whether no run has begun in this night yet."""
@@ -285,19 +290,19 @@ class Ledger:
             "WHERE r.series = ? AND e.outcome NOT IN ('running', 'lost') ORDER BY e.run",
             (series,),
         )
-        return {str(episode): Ending(outcome, mark) for episode, outcome, mark in rows}  # type: ignore[arg-type]
+        return {episode: Ending(outcome, mark) for episode, outcome, mark in rows}
 
     def runs(self, series: str, night: str | None = None) -> tuple[RunRow, ...]:
         """The runs of a series, or of one night, the oldest first."""
         where, values = ("", (series,)) if night is None else (" AND night = ?", (series, night))
-        names = ", ".join(RunRow.__dataclass_fields__)
+        names = ", ".join(columns(RunRow))
         found = self._rows(f"SELECT {names} FROM runs WHERE series = ?{where} ORDER BY run", values)
         return tuple(RunRow(*row) for row in found)
 
     def episodes(self, series: str, night: str | None = None) -> tuple[EpisodeRow, ...]:
-        """What became of episodes, run by run, the oldest first."""
+        """What became of episodes: run by run, in the order in which a run takes them up."""
         where, values = ("", (series,)) if night is None else (" AND r.night = ?", (series, night))
-        names = ", ".join(f"e.{name}" for name in EpisodeRow.__dataclass_fields__)
+        names = ", ".join(f"e.{name}" for name in columns(EpisodeRow))
         found = self._rows(
             f"SELECT {names} FROM episodes e JOIN runs r USING (run) WHERE r.series = ?{where} "
             "ORDER BY e.run, e.rowid",
@@ -308,28 +313,13 @@ class Ledger:
     def segments(self, series: str, night: str | None = None) -> tuple[SegmentRow, ...]:
         """What became of segments, in the order in which it was known."""
         where, values = ("", (series,)) if night is None else (" AND r.night = ?", (series, night))
-        names = ", ".join(f"s.{name}" for name in SegmentRow.__dataclass_fields__)
+        names = ", ".join(f"s.{name}" for name in columns(SegmentRow))
         found = self._rows(
             f"SELECT {names} FROM segments s JOIN runs r USING (run) WHERE r.series = ?{where} "
             "ORDER BY s.rowid",
             values,
         )
         return tuple(SegmentRow(*row) for row in found)
-
-    def frame(self, table: Table, series: str) -> pd.DataFrame:
-        """One table of a series as a data frame; times are in UTC."""
-        import pandas as pd
-
-        kinds = {"runs": RunRow, "episodes": EpisodeRow, "segments": SegmentRow}
-        rows = {"runs": self.runs, "episodes": self.episodes, "segments": self.segments}
-        made = pd.DataFrame(
-            [astuple(row) for row in rows[table](series)],
-            columns=list(kinds[table].__dataclass_fields__),
-        )
-        for name in ("began", "ended", "at"):
-            if name in made.columns:
-                made[name] = pd.to_datetime(made[name], utc=True)
-        return made
 
     def _do(self, statement: str, values: tuple[object, ...]) -> int:
         with self._lock:
@@ -339,7 +329,7 @@ class Ledger:
             except sqlite3.Error as error:
                 raise _unusable(self.file, error) from None
 
-    def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._base.execute(statement, values).fetchall()
@@ -348,7 +338,7 @@ class Ledger:
 
     def _number(self, statement: str, values: tuple[object, ...]) -> float:
         ((value,),) = self._rows(statement, values)
-        return float(value or 0)  # type: ignore[arg-type]
+        return float(value or 0)
 
 
 def now() -> str:
@@ -356,28 +346,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def export(frame: pd.DataFrame, file: Path) -> None:
-    """Write a data frame as CSV or Parquet, as the file's name says.
-
-    Raises InputError for another name, or without pyarrow; InfrastructureError.
-    """
-    kind = file.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{file} is neither .csv nor .parquet", cure="name one of them")
-    try:
-        if kind == ".csv":
-            frame.to_csv(file, index=False)
-        else:
-            frame.to_parquet(file, index=False)
-    except ImportError:
-        raise InputError(
-            "Parquet needs pyarrow, which isn't installed",
-            cure="pip install 'storyflow[parquet]', or write .csv",
-        ) from None
-    except OSError as error:
-        raise InfrastructureError(
-            f"can't write {file} ({error.strerror or error})", cure="choose another file"
-        ) from None
+def columns(kind: type[Row]) -> list[str]:
+    """The columns of a table, in the order of its rows' fields."""
+    return [column.name for column in fields(kind)]
 
 
 def _refuse_newer(base: sqlite3.Connection, file: Path) -> None:
