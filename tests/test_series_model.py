@@ -226,3 +226,44 @@ def test_a_night_without_a_window_begins_at_noon_and_is_always_open():
     assert night_of(rules, at("2026-01-10T11:59")).date.isoformat() == "2026-01-09"
     assert night_of(rules, at("2026-01-10T12:00")).date.isoformat() == "2026-01-10"
     assert night_of(rules, at("2026-01-10T12:00")).open
+
+
+BOTH = ("start", "finish")
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "on"),
+    [
+        ("https://h.example/x?k=1", "https://h.example/x?k=1", ("start", "finish", "failure")),
+        ("{url: 'h.example:8443/x', on: failure}", "https://h.example:8443/x", ("failure",)),
+        ("{url: http://127.0.0.1:9, on: [finish, start]}", "http://127.0.0.1:9", BOTH),
+        ("{url_env: $HOOK, secret_env: SECRET, timeout: 3}", None, ("start", "finish", "failure")),
+    ],
+)  # fmt: skip
+def test_a_webhook_is_an_address_and_what_it_is_told(tmp_path, text, url, on):
+    file = written(tmp_path, f"{SERIES}  webhook: {text}\n")
+    webhook = load_series(file).rules.webhook
+    assert webhook is not None
+    assert (webhook.url, webhook.on) == (url, on)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ftp://h.example/x", "no address of a web server"),
+        ("{url: 'https://'}", "no address of a web server"),
+        ("{url: 'https://h.example:99999'}", "no address of a web server"),
+        ("{url: h.example, on: [ends]}", "a webhook can't be told of 'ends'"),
+        ("{url: h.example, on: []}", "told of nothing"),
+        ("{url: h.example, secret_env: s-3cr3t}", "no environment variable"),
+        ("{url: h.example, url_env: HOOK}", "two addresses"),
+        ("{on: failure}", "no address"),
+        ("{url: h.example, timeout: 0}", "a number above 0"),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_is_told_with_its_line(tmp_path, text, told):
+    file = written(tmp_path, f"{SERIES}  webhook: {text}\n")
+    with pytest.raises(StoryboardError, match=told) as caught:
+        load_series(file)
+    (problem,) = caught.value.problems
+    assert problem.line == len(SERIES.splitlines()) + 1

@@ -266,6 +266,13 @@ def _mistakes(series: Series) -> Iterator[Problem]:
         cure = "leave the window out to render at any time"
         at = _inside(series.origin, "rules", "window")
         yield _at(at, "rules.window", "empty-window", "the window has no hours", cure)
+    webhook = series.rules.webhook
+    if webhook is not None and (webhook.url is None) == (webhook.url_env is None):
+        twice = webhook.url is not None
+        what = "the webhook has two addresses" if twice else "the webhook has no address"
+        cure = "remove one of 'url' and 'url_env'" if twice else "add its 'url:'"
+        at = _inside(series.origin, "rules", "webhook")
+        yield _at(at, "rules.webhook", "webhook-url", what, cure)
 
 
 def _unknown_names(part: Inherited, levels: Sequence[Inherited]) -> Iterator[Problem]:

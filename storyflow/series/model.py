@@ -12,6 +12,7 @@ import math
 import re
 from datetime import time
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PlainValidator, WithJsonSchema
@@ -69,6 +70,46 @@ def _on_failure(value: object) -> str:
     return text
 
 
+def _hook_url(value: object) -> str:
+    text = f.text_of(value)
+    # Host and port are no scheme: hooks.example.org:8443/x.
+    url = text if re.match(r"[A-Za-z][\w+.-]*://", text) else f"https://{text}"
+    cure = "write https://HOST/PATH"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(letter.isspace() for letter in url):
+        raise f.wrong("bad-url", "this is no address of a web server", cure)
+    return url
+
+
+def _variable(value: object) -> str:
+    text = f.text_of(value).removeprefix("$")
+    if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
+        cure = "name one, such as STORYFLOW_WEBHOOK_SECRET; its value stays out of this file"
+        raise f.wrong("bad-variable", "this is no environment variable", cure)
+    return text
+
+
+def _moments(value: object) -> tuple[str, ...]:
+    if value is None:
+        raise f.wrong("wrong-type", "expected words", f"write some of {', '.join(MOMENTS)}")
+    many = value if isinstance(value, list | tuple) else f.text_of(value).split(",")
+    words = tuple(f.text_of(each).lower() for each in many)
+    for word in words:
+        if word not in MOMENTS:
+            cure = did_you_mean(word, MOMENTS)
+            raise f.wrong("unknown-word", f"a webhook can't be told of '{word}'", cure)
+    if not words:
+        raise f.wrong("empty-list", "this webhook is told of nothing", "remove the webhook")
+    return tuple(word for word in MOMENTS if word in words)
+
+
+MOMENTS = ("start", "finish", "failure")
+"""What a webhook can be told of."""
+
 _HOUR = {"type": "string", "pattern": r"^\s*([01]?\d|2[0-3]):[0-5]\d\s*$", "examples": ["22:00"]}
 _ZONE = {"type": "string", "examples": ["Europe/Vienna", "UTC"]}
 _AMOUNT = {"type": "number", "exclusiveMinimum": 0}
@@ -84,6 +125,28 @@ OnFailure = Annotated[
     Literal["leave", "retry"],
     PlainValidator(_on_failure),
     WithJsonSchema({"type": "string", "enum": ["leave", "retry"]}),
+]
+HookUrl = Annotated[
+    str,
+    PlainValidator(_hook_url),
+    WithJsonSchema({"type": "string", "examples": ["https://hooks.example.org/films"]}),
+]
+Variable = Annotated[
+    str,
+    PlainValidator(_variable),
+    WithJsonSchema({"type": "string", "examples": ["STORYFLOW_WEBHOOK_SECRET"]}),
+]
+Moments = Annotated[
+    tuple[str, ...],
+    PlainValidator(_moments),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"enum": list(MOMENTS)}, "minItems": 1},
+                {"type": "string", "examples": ["failure"]},
+            ]
+        }
+    ),
 ]
 Settings = tuple[f.Text, ...]
 
@@ -182,6 +245,25 @@ class Window(Authored):
         def __init__(self, /, **data: Any) -> None: ...
 
 
+class Webhook(Authored):
+    """An address that is told what becomes of a night. A plain text is its `url`."""
+
+    bare: ClassVar[str | None] = "url"
+    url: HookUrl | None = None
+    """Where to send to. Without a scheme it is https."""
+    url_env: Variable | None = None
+    """The environment variable that holds the address, where that is a secret itself."""
+    on: Moments = MOMENTS
+    """What to send: start, finish, failure. Without: all."""
+    secret_env: Variable | None = None
+    """The environment variable that holds the secret to sign with. Without: nothing is signed."""
+    timeout: Positive = 10.0
+    """Seconds that the address may take to answer. Without: 10."""
+    if TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None: ...
+
+
 class Rules(Authored):
     """When, where and for how much a series is rendered."""
 
@@ -204,6 +286,8 @@ class Rules(Authored):
     """The folder of the films, from the series file's folder. Without: renders/SERIES."""
     ledger: f.Text | None = None
     """The file of the accounts, from the series file's folder. Without: beside the store."""
+    webhook: Webhook | None = None
+    """Who is told of starts, ends and failures, by POST. Without: nobody."""
     if TYPE_CHECKING:
 
         def __init__(self, /, **data: Any) -> None: ...
