@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from storyflow.cli import app
 from storyflow.cluster import Cluster, WorkersSection
 from storyflow.doctor import cards, examine_cluster, models
+from storyflow.doctor.beforehand import examine_before, refusal
 from storyflow.doctor.checks import examine
 from storyflow.doctor.facts import (
     Card,
@@ -28,7 +29,7 @@ from storyflow.doctor.facts import (
     StoreFact,
     Versions,
 )
-from storyflow.doctor.findings import Finding
+from storyflow.doctor.findings import Diagnosis, Finding
 from storyflow.doctor.probe import look, look_at_disk
 from storyflow.doctor.refused import refused
 from storyflow.doctor.wishes import Wishes, wishes_of
@@ -157,6 +158,64 @@ def test_errors_come_first(wishes: Wishes) -> None:
     assert [each.level for each in found] == ["error", "warning"]
 
 
+TEN = {
+    "wrong Ray version on a node": "another Ray",
+    "another Python on a node": "another Python",
+    "another storyflow on a node": "another storyflow",
+    "store not writable from one node": "store read-only",
+    "store that is another disk on one node": "store of another disk",
+    "too little GPU memory for the profile": "small card",
+    "missing model folder": "missing model folder",
+    "full disk": "full disk",
+    "auth mismatch": "auth mismatch",
+    "clock that object stores refuse": "clock far behind",
+}
+
+
+@pytest.mark.parametrize("case", TEN.values(), ids=TEN)
+def test_ten_broken_set_ups_each_refuse_a_render_in_one_line_with_its_cure(
+    case: str, wishes: Wishes
+) -> None:
+    change, _, code, _ = BROKEN[case]
+    found = examine(facts(**change), wishes)
+    error = refusal(Diagnosis("auto", BIG, "/mnt/store", (), found))
+    assert error is not None and error.exit_code == 5
+    (named,) = (each for each in found if each.level == "error")
+    assert named.code == code
+    assert error.cure == named.cure != "" and "\n" not in str(error) and "gpu-2" in str(error)
+
+
+def test_a_refusal_tells_how_many_more_there_are(wishes: Wishes) -> None:
+    found = examine(facts(ahead=-3600.0, store=StoreFact("other", "here", "name it")), wishes)
+    error = refusal(Diagnosis("auto", BIG, "/mnt/store", (), found))
+    assert error is not None and "and 1 more; `storyflow cluster doctor` shows all" in error.what
+    assert refusal(Diagnosis("auto", BIG, "/mnt/store", (), ())) is None
+
+
+def test_what_is_known_of_models_is_told_to_the_profile_that_asks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One visit for all: a missing model refuses its profile alone."""
+    missing = ModelFact(ModelAsked("a/lora", "lora", None), "missing", "not on the hub")
+    visits: list[Question] = []
+
+    def visit(cluster: Cluster, question: Question, here: NodeFacts) -> tuple[Facts, tuple[()]]:
+        visits.append(question)
+        whole = facts(models=(missing,), machine=Machine(4))
+        return replace(whole, nodes=whole.nodes[1:]), ()
+
+    monkeypatch.setattr("storyflow.doctor.visit._ask_cluster", visit)
+    plain = load_profile("toybox")[1]
+    lora = load_profile("toybox", ["model.loras=[{id: a/lora}]"])[1]
+    cluster, store = Cluster(address="auto"), str(tmp_path / "store")
+    sound, broken = examine_before(cluster, store, [plain, lora])
+    assert "model" not in {each.code for each in sound.findings}
+    assert "not on the hub" in str(next(e for e in broken.errors if e.code == "model"))
+    (question,) = visits
+    assert question.models == (missing.asked,)
+    assert examine_before(Cluster(), store, [plain, lora]) == ()
+
+
 def test_a_card_that_is_too_small_is_told_what_helps() -> None:
     _, profile = load_profile(BIG)
     wishes = wishes_of(profile, kind_of(profile), Cluster())
@@ -185,6 +244,16 @@ def test_a_cluster_without_room_is_told(
     found = examine(facts(), replace(wishes, workers=WorkersSection(**workers)))
     (finding,) = (each for each in found if each.code == "workers")
     assert finding.level == level and told in finding.what and "2 machines" in finding.value
+
+
+def test_machines_that_are_still_to_be_started_are_no_error(wishes: Wishes) -> None:
+    head = node("head", machine=Machine(8), cards=None, models=())
+    workers = WorkersSection(count=8, gpus=1, autoscale=True)
+    (found,) = examine(replace(facts(), nodes=(head,)), replace(wishes, workers=workers))
+    assert (found.level, found.code) == ("information", "workers")
+    assert "8 workers are asked for, there is room for 0 now" in found.what
+    diagnosis = Diagnosis("auto", "p", "s", (), (found,))
+    assert not diagnosis.errors and not diagnosis.warnings and diagnosis.exit_code == 0
 
 
 def test_a_head_that_gets_no_workers_needs_no_model(wishes: Wishes) -> None:

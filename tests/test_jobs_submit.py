@@ -15,6 +15,7 @@ import storyflow
 from storyflow import jobs
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.cutlist import cut_path, read_cut
+from storyflow.doctor.findings import Diagnosis, Finding
 from storyflow.errors import BudgetError, FarmError, InputError, StoryboardError
 from storyflow.film import prepare
 from storyflow.jobs import follow, references
@@ -22,7 +23,7 @@ from storyflow.jobs.perform import open_job
 from storyflow.jobs.server import ServerJob
 from storyflow.jobs.ticket import read_ticket
 from storyflow.lockfile import lock_path, read_lock
-from storyflow.pipeline import load_profile
+from storyflow.pipeline import Profile, load_profile
 from storyflow.store.store import Store
 
 TINY = "film: Tiny\nshots:\n- {id: A, dur: 1s, do: a}\n"
@@ -329,3 +330,36 @@ def test_a_priority_outside_of_its_range_is_refused(
         submit(studio, priority=priority)
     with pytest.raises(storyflow.ProfileError, match=r"workers\.weight"):
         storyflow.plan(studio.file, priority=priority)
+
+
+@pytest.mark.parametrize("doctor", [True, False])
+def test_a_job_examines_its_cluster_once_unless_told_not_to(
+    studio: Studio, cluster: FakeServer, monkeypatch: pytest.MonkeyPatch, doctor: bool
+) -> None:
+    """What may go wrong is told; what will ends the job before anything is loaded."""
+    full = Finding("error", "disk", "no room on /mnt/store", "gpu-7", "0.1 GB", "free some space")
+    slow = Finding("warning", "store-slow", "the store answers slowly", "gpu-8")
+    visits: list[str] = []
+
+    def examine(where: Cluster, store: str, profiles: list[Profile]) -> tuple[Diagnosis, ...]:
+        visits.append(store)
+        return (Diagnosis(where.address, "slate", store, (), (full, slow)),)
+
+    monkeypatch.setattr("storyflow.jobs.perform.examine_before", examine)
+    job = submit(studio, doctor=doctor)
+    performance = open_job(cluster.folder / job.id / "job.json")
+    told: list[str] = []
+    if not doctor:
+        performance.examine(told.append)
+        assert not visits and not told
+        return
+    with pytest.raises(FarmError, match=r"^gpu-7: no room on /mnt/store, got 0.1 GB; free some"):
+        performance.examine(told.append)
+    assert told == [str(slow)] and visits == [str((studio.folder / "store").absolute())]
+
+
+def test_an_episode_is_not_submitted_without_its_series(
+    studio: Studio, cluster: FakeServer
+) -> None:
+    with pytest.raises(InputError, match="storyflow series submit"):
+        submit(studio, series="series.yaml")

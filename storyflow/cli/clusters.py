@@ -63,11 +63,11 @@ def _print(found: Diagnosis) -> None:
             cells = (each.level, each.code, each.where or "cluster", what, each.cure)
             table.add_row(*map(escape, cells))
         console.print(table)
-    errors = len(found.errors)
-    warnings = len(found.findings) - errors
+    errors, warnings = len(found.errors), len(found.warnings)
+    wrong = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
     print(
         f"{found.address}, pipeline {found.pipeline}, store {found.store}: "
-        + (f"{_count(errors, 'error')}, {_count(warnings, 'warning')}" if found.findings else "fit")
+        + (wrong if errors or warnings else "fit")
     )
 
 

@@ -13,6 +13,7 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    Doctor,
     FollowEdit,
     MaxCost,
     MaxGpuHours,
@@ -70,6 +71,7 @@ def submit(
     max_gpus: MaxGpus = None,
     one_class: OneClass = False,
     edit: FollowEdit = True,
+    doctor: Doctor = True,
 ) -> None:
     """Render a storyboard as a job on a cluster; the same film is one job, however often."""
     from storyflow import jobs
@@ -94,6 +96,7 @@ def submit(
         max_gpus=max_gpus,
         one_class=one_class,
         edit=edit,
+        doctor=doctor,
     )
     if job.submitted:
         print(f"submitted {job.id} to {job.address}")
@@ -217,6 +220,7 @@ def perform(
     from storyflow.jobs.perform import open_job
 
     performance = open_job(ticket)
+    performance.examine(print)
     result, code = watched(performance.start())
     if performance.publish(result):
         performance.clear()

@@ -57,6 +57,9 @@ MaxGpus = Annotated[
 OneClass = Annotated[
     bool, typer.Option("--one-class", help="Reuse and render in one numerics class only.")
 ]
+Doctor = Annotated[
+    bool, typer.Option("--doctor/--no-doctor", help="Examine the cluster first, or don't.")
+]
 
 FollowEdit = Annotated[
     bool,

@@ -6,7 +6,7 @@ bytes, times are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from storyflow.farm.capacity import Machine
@@ -164,3 +164,12 @@ class Facts:
         """Where workers are placed."""
         alone = self.reached and not self.silent
         return self.nodes or ((self.here,) if alone else ())
+
+    def of_models(self, asked: frozenset[ModelAsked]) -> Facts:
+        """The same cluster, with what is known of these models only."""
+
+        def seen(node: NodeFacts) -> NodeFacts:
+            models = tuple(fact for fact in node.seen.models if fact.asked in asked)
+            return replace(node, seen=replace(node.seen, models=models))
+
+        return replace(self, here=seen(self.here), nodes=tuple(map(seen, self.nodes)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "information"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 ERRORS = 5
 """The exit code where a film would not be rendered: the machines are at fault."""
@@ -16,7 +17,8 @@ ERRORS = 5
 class Finding:
     """One thing wrong with a cluster.
 
-    An error keeps a film from being rendered, or from being the same on all nodes; a warning may.
+    An error keeps a film from being rendered, or from being the same on all nodes; a warning may;
+    an information is as it should be, and worth a word.
     `code` is a short name that stays, `where` a node or the whole cluster (empty).
     """
 
@@ -61,11 +63,16 @@ class Diagnosis:
         return tuple(finding for finding in self.findings if finding.level == "error")
 
     @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What may keep a film from being rendered, or make it slow."""
+        return tuple(finding for finding in self.findings if finding.level == "warning")
+
+    @property
     def exit_code(self) -> int:
         """0, also with warnings; else 5."""
         return ERRORS if self.errors else 0
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, each once."""
-    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: finding.level))
+    """Errors first, then warnings, each once."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: LEVELS.index(finding.level)))

@@ -23,7 +23,14 @@ def check_places(facts: Facts, wishes: Wishes) -> Iterator[Finding]:
     fitting = sum(capacity(machines, need) for need in needs)
     value = describe(machines)
     if wishes.workers.autoscale and fitting < wishes.workers.count:
-        return  # machines are started when they are asked for
+        yield Finding(
+            "information",
+            "workers",
+            f"{wishes.workers.count} workers are asked for, there is room for {fitting} now: the "
+            "cluster starts machines for the others (workers.autoscale), which are not examined",
+            value=value,
+        )
+        return
     if not fitting:
         yield Finding(
             "error",

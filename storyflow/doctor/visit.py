@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storyflow.cluster import Cluster, load_cluster
 from storyflow.doctor.checks import examine
-from storyflow.doctor.facts import HERE, Facts, NodeFacts, Question, Silent
+from storyflow.doctor.facts import HERE, Facts, ModelAsked, NodeFacts, Question, Silent
 from storyflow.doctor.findings import Diagnosis, Finding, NodeRow, ordered
 from storyflow.doctor.probe import look
 from storyflow.doctor.refused import refused
@@ -19,7 +19,7 @@ from storyflow.errors import FarmError, InputError, ModelError, StoreError
 from storyflow.farm.address import IN_PROCESS
 from storyflow.farm.capacity import describe
 from storyflow.kinds import kind_of
-from storyflow.pipeline import load_profile
+from storyflow.pipeline import Profile, load_profile
 from storyflow.store.nonce import Nonce, new_nonce
 from storyflow.store.store import Store
 
@@ -51,33 +51,50 @@ def examine_cluster(
         cluster = load_cluster(cluster, [] if address is None else [f"address={address}"])
     elif address is not None:
         raise InputError("the address stands in the Cluster that was given", cure="change it there")
-    found: list[Finding] = []
-    try:
-        wishes = wishes_of(profile, kind_of(profile, threads=cluster.workers.threads), cluster)
-    except ModelError as error:
-        wishes = without_model(profile, cluster)
-        if not wishes.models:
-            raise
-        found.append(Finding("error", "model", error.what, HERE, cure=error.cure))
     place = str(store if store is not None else cluster.store)
-    facts, more = gather(cluster, place, wishes)
-    found += [*more, *examine(facts, wishes)]
-    return Diagnosis(
-        address=cluster.address,
-        pipeline=name,
-        store=place,
-        nodes=tuple(map(_row, facts.nodes or (facts.here,))),
-        findings=ordered(found),
+    (diagnosis,) = examine_for(cluster, place, [(name, profile)])
+    return diagnosis
+
+
+def examine_for(
+    cluster: Cluster, store: str, profiles: Sequence[tuple[str, Profile]]
+) -> tuple[Diagnosis, ...]:
+    """One visit of a cluster for several profiles with their names: a diagnosis for each."""
+    wished = [(name, *_wishes(profile, cluster)) for name, profile in profiles]
+    models = dict.fromkeys(asked for _, wishes, _ in wished for asked in wishes.models)
+    facts, more = gather(cluster, store, tuple(models))
+    return tuple(
+        Diagnosis(
+            address=cluster.address,
+            pipeline=name,
+            store=store,
+            nodes=tuple(map(_row, facts.nodes or (facts.here,))),
+            findings=ordered(
+                [*found, *more, *examine(facts.of_models(frozenset(wishes.models)), wishes)]
+            ),
+        )
+        for name, wishes, found in wished
     )
 
 
-def gather(cluster: Cluster, store: str, wishes: Wishes) -> tuple[Facts, tuple[Finding, ...]]:
+def _wishes(profile: Profile, cluster: Cluster) -> tuple[Wishes, tuple[Finding, ...]]:
+    """What a profile wants, and what is already wrong with its model here."""
+    try:
+        return wishes_of(profile, kind_of(profile, threads=cluster.workers.threads), cluster), ()
+    except ModelError as error:
+        broken = Finding("error", "model", error.what, HERE, cure=error.cure)
+        return without_model(profile, cluster), (broken,)
+
+
+def gather(
+    cluster: Cluster, store: str, models: tuple[ModelAsked, ...]
+) -> tuple[Facts, tuple[Finding, ...]]:
     """The facts of a cluster, and what already went wrong in gathering them."""
     cache = cluster.cache.limit
     nonce, opened = _leave_nonce(store, cluster)
     # Elsewhere the current folder is another one.
     location = store if opened is None else opened.location
-    question = Question(location, cache, nonce, wishes.models)
+    question = Question(location, cache, nonce, models)
     try:
         if cluster.address in ALONE:
             return Facts(NodeFacts(HERE, look(question))), ()

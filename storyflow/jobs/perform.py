@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from storyflow import api, ordering
 from storyflow.cluster import load_cluster
 from storyflow.cutlist import cut_path
+from storyflow.doctor.beforehand import examine_before, refusal
 from storyflow.errors import FarmError
 from storyflow.events import Result
 from storyflow.film import Order, prepare
@@ -45,6 +46,20 @@ class Performance:
     placed: Mapping[str, Path]
     folder: Path
     sent: Path
+
+    def examine(self, tell: Callable[[str], None]) -> None:
+        """Look at every node, unless the submitter does without; `tell` hears what may go wrong.
+
+        Raises FarmError for what would keep the film from being rendered.
+        """
+        if not self.ticket.doctor:
+            return
+        order = self.order()
+        for diagnosis in examine_before(order.cluster, order.store, [order.profile]):
+            for finding in diagnosis.warnings:
+                tell(str(finding))
+            if (error := refusal(diagnosis)) is not None:
+                raise error
 
     def start(self) -> Run:
         """Begin to render."""

@@ -54,6 +54,7 @@ def submit(
     name: str | None = None,
     replace_running: bool = False,
     grace: int = GRACE_SECONDS,
+    doctor: bool = True,
     **options: Unpack[ordering.Options],
 ) -> JobHandle:
     """Begin to render a film on a cluster, or find the attempt that does so or did so already.
@@ -65,11 +66,17 @@ def submit(
 
     `name` is the film's name on the cluster (without: its file's). Where the film runs there with
     another plan, `replace_running` stops that first. A cancelled job has `grace` seconds to end.
+    Without `doctor` the job renders without having examined the cluster.
 
-    Raises InputError for a film that can't be planned or one that runs with another plan,
+    Raises InputError for a film that can't be planned, one that runs with another plan, or an
+    episode, which is submitted with its series,
     BudgetError for one that is estimated to take more than it may, StoreError for a store that
     can't be written, FarmError when the cluster can't be had.
     """
+    if options.get("series") is not None:
+        raise InputError(
+            "an episode is not submitted by itself", cure="use `storyflow series submit SERIES`"
+        )
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in _WHERE}
     what = _unattended(ordering.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
@@ -103,7 +110,7 @@ def submit(
             id = job_id(called, plan, attempt)
             handle = replace(wanted, id=id, attempt=attempt, submitted=True)
             try:
-                _send(server, store, handle, what, made, grace)
+                _send(server, store, handle, what, made, grace, doctor)
             except JobExists:
                 continue  # somebody submitted the same a moment ago: that one is found now
         remember(handle)
@@ -205,13 +212,14 @@ def _send(
     what: Order,
     made: Production,
     grace: int,
+    doctor: bool,
 ) -> None:
     """Store references and token, write the lock, upload the package, begin."""
     store.check_writable()
     ordering.save_lock(what, made.lock)
     files = references.named(what.film)
     named = references.hashed(files, made.plan)
-    package = _package(handle, what, made, named)
+    package = _package(handle, what, made, named, doctor)
     # First what makes them needed, then the look at what is there: see `store/gc.py`.
     add_root(store, root_of_job(package.ticket, made.plan.title, made.lock))
     references.put(store, named, files)
@@ -244,6 +252,7 @@ def _package(
     what: Order,
     made: Production,
     named: tuple[Reference, ...],
+    doctor: bool,
 ) -> Package:
     file = handle.storyboard
     ticket = Ticket(
@@ -261,6 +270,7 @@ def _package(
         max_cost=what.budget.money,
         max_gpus=what.budget.gpus,
         one_class=what.one_class,
+        doctor=doctor,
     )
     text = file.read_bytes() if file is not None else dump(what.film).encode()
     cluster = what.cluster.model_copy(update={"address": "auto", "store": handle.store})

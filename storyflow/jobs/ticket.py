@@ -43,7 +43,7 @@ class Ticket(Strict):
 
     `storyboard` and `profile` are files in the package. `nonce` was written into the store by the
     submitter, under `token`; a store that lacks it is another one. `version` is the submitter's
-    storyflow. The rest are options of a render.
+    storyflow. With `doctor` the cluster is examined first. The rest are options of a render.
     """
 
     storyflow: Literal[1] = 1
@@ -61,6 +61,7 @@ class Ticket(Strict):
     max_cost: float | None = None
     max_gpus: int | None = None
     one_class: bool = False
+    doctor: bool = True
 
     @property
     def token(self) -> str:
