@@ -16,6 +16,7 @@ from storyflow.ordering import order, worker_overrides
 from storyflow.series.load import (
     Listed,
     episode_film,
+    episodes_of,
     from_folder,
     load_series,
     pipeline_of,
@@ -60,6 +61,14 @@ class Grounds:
             named if out is not None and named else from_folder(self.series, named or default)
         )
         self.ledger = self._ledger()
+
+    def listed(self) -> tuple[Listed, ...]:
+        """Every episode, in order. Raises StoryboardError."""
+        return episodes_of(self.series)
+
+    def has_film(self, episode: str, folder: Path) -> bool:
+        """Whether the film that the ledger has as complete is there still."""
+        return (folder / "film.mp4").is_file()
 
     def order(self, episode: Listed) -> Order:
         """What to render of an episode. Raises InputError: its storyboard, profile or cluster."""
