@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from storyflow.farm.address import IN_PROCESS
 from storyflow.farm.lookup import hold_to_one_class, stored_index
-from storyflow.farm.oneclass import OneClass
 from storyflow.farm.starting import read_start
-from storyflow.farm.timings import read_timings
+from storyflow.farm.timings import Past
 from storyflow.film import Order, Production, wanted
 from storyflow.planning.diff import Diff, Place, Was, diff_plan
 from storyflow.planning.estimate import Prediction, predict
@@ -25,6 +24,21 @@ Index = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
+class Shelf:
+    """What a store has, read once for any number of orders. Made by `read_shelf`."""
+
+    store: Store
+    index: Index
+    past: Past
+
+
+def read_shelf(store: Store, index: Index | None = None) -> Shelf:
+    """What the store has; `index` is what is known of it already. Raises StoreError."""
+    known = store.recipes() if index is None else index
+    return Shelf(store, known, Past(store, known))
+
+
+@dataclass(frozen=True)
 class Outlook:
     """An order, planned, and what of it is stored.
 
@@ -33,9 +47,18 @@ class Outlook:
 
     order: Order
     made: Production
-    store: Store
-    index: Index
+    shelf: Shelf
     numerics: str = ""
+
+    @property
+    def store(self) -> Store:
+        """Where it is stored."""
+        return self.shelf.store
+
+    @property
+    def index(self) -> Index:
+        """The keys of every recipe that can be reused."""
+        return self.shelf.index
 
     @property
     def prediction(self) -> Prediction:
@@ -43,20 +66,21 @@ class Outlook:
         return predict(self.made.plan, self.index)
 
 
-def look_ahead(order: Order, made: Production, store: Store) -> Outlook:
+def look_ahead(order: Order, made: Production, store: Store | Shelf) -> Outlook:
     """What a render of the order would find. Raises StoreError."""
+    if not order.one_class:
+        return Outlook(order, made, store if isinstance(store, Shelf) else read_shelf(store))
     plan, kind = made.plan, made.kind
-    one_class: OneClass | None = None
-    if order.one_class:
-        one_class = hold_to_one_class(plan, kind, store)
-    numerics = one_class.segment.numerics if one_class is not None else None
-    return Outlook(order, made, store, stored_index(plan, kind, store, one_class), numerics or "")
+    opened = store.store if isinstance(store, Shelf) else store
+    one_class = hold_to_one_class(plan, kind, opened)
+    index = stored_index(plan, kind, opened, one_class)
+    return Outlook(order, made, read_shelf(opened, index), one_class.segment.numerics or "")
 
 
 def timings_of(ahead: Outlook) -> Timings:
     """How long the film's segments take, as far as the store knows. Raises StoreError."""
     made, threads = ahead.made, ahead.order.cluster.workers.threads
-    found = read_timings(ahead.store, ahead.index, made.plan.segments, made.kind, threads=threads)
+    found = ahead.shelf.past.timings(made.plan.segments, made.kind, threads=threads)
     return replace(found, start=read_start(ahead.store, ahead.order.cluster))
 
 

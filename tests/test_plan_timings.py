@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plan_films import KIND, planned, with_kind
 
-from storyflow.farm.timings import SAMPLE, prompt_entry, read_timings, timing_entry
+from storyflow.farm.timings import SAMPLE, Past, prompt_entry, timing_entry
 from storyflow.planning.finish import GPU_SPEED, Timings, estimate
 from storyflow.planning.nodes import Segment
 from storyflow.store.artifacts import Origin
@@ -67,7 +67,7 @@ class Actual(Timings):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_an_estimate_from_timings_is_within_a_fifth(store: Store, seed: int, workers: int) -> None:
-    timings = read_timings(store, store.recipes(), NEXT, KIND)
+    timings = Past(store, store.recipes()).timings(NEXT, KIND)
     dice = random.Random(100 + seed)
     actual = Actual(drawn={s.recipe: drawn(dice, s) for s in NEXT}, setup=8.0)
     said, came = (estimate(NEXT, 0, times, workers=workers) for times in (timings, actual))
@@ -76,7 +76,7 @@ def test_an_estimate_from_timings_is_within_a_fifth(store: Store, seed: int, wor
 
 
 def test_a_few_artifacts_of_each_length_are_opened(store: Store) -> None:
-    timings = read_timings(store, store.recipes(), NEXT, KIND)
+    timings = Past(store, store.recipes()).timings(NEXT, KIND)
     lengths = {(s.inputs.spec.window, s.inputs.spec.overlap) for s in SEGMENTS}
     assert {(t.window, t.overlap) for t in timings.lengths} == lengths
     assert all(1 <= t.count <= SAMPLE for t in timings.lengths)
@@ -88,7 +88,7 @@ def test_the_class_with_the_most_timings_counts(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, SEGMENTS[:2], "h100")
     fill(store, SEGMENTS[2:9], "h200")
-    assert read_timings(store, store.recipes(), NEXT, KIND).numerics == "h200"
+    assert Past(store, store.recipes()).timings(NEXT, KIND).numerics == "h200"
 
 
 def test_a_film_takes_the_sum_so_the_mean_counts_but_not_a_machine_that_slept(
@@ -103,20 +103,20 @@ def test_a_film_takes_the_sum_so_the_mean_counts_but_not_a_machine_that_slept(
             seconds=seconds, origin=Origin("A/1", "{}"),
         )  # fmt: skip
         store.remember(timing_entry(segment.inputs), key)
-    assert read_timings(store, store.recipes(), [segment], KIND).seconds(segment) == 6.0
+    assert Past(store, store.recipes()).timings([segment], KIND).seconds(segment) == 6.0
 
 
 def test_other_models_settings_and_sizes_have_timings_of_their_own(store: Store) -> None:
     for changes in ({"identity": "model@2"}, {"pixel_fields": (("steps", 21),)}):
         other = planned(f"film: Next\nshots:\n{SHOTS}\n", kind=with_kind(**changes)).segments
-        timings = read_timings(store, store.recipes(), other, KIND)
+        timings = Past(store, store.recipes()).timings(other, KIND)
         assert timings.lengths == () and "no timings" in timings.source
 
 
 def test_without_timings_the_speed_is_that_of_the_workers(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert read_timings(store, {}, NEXT, with_kind(wants_gpu=True)).speed == GPU_SPEED
-    one, four = (read_timings(store, {}, NEXT, KIND, threads=n).speed for n in (1, 4))
+    assert Past(store, {}).timings(NEXT, with_kind(wants_gpu=True)).speed == GPU_SPEED
+    one, four = (Past(store, {}).timings(NEXT, KIND, threads=n).speed for n in (1, 4))
     assert 0 < one < GPU_SPEED and four == 4 * one
 
 
@@ -129,5 +129,5 @@ def test_prompts_are_timed_too(tmp_path: Path) -> None:
             seconds=seconds, origin=Origin("prompt", "{}", setup=5.0),
         )  # fmt: skip
         store.remember(prompt_entry(KIND.encoder), key)
-    timings = read_timings(store, store.recipes(), NEXT, KIND)
+    timings = Past(store, store.recipes()).timings(NEXT, KIND)
     assert (timings.prompt, timings.prompt_setup) == (2.0, 5.0)
