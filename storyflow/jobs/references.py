@@ -25,11 +25,20 @@ def file_key(sha256: str) -> str:
 
 
 def named(film: Film) -> Mapping[str, Path]:
-    """Every file that a checked film names, by the text that names it."""
+    """Every file that a checked film itself names, by the text that names it."""
     root = film.origin.root or Path.cwd()
     ids = {shot.id for _, _, shot in film.each_shot()}
     texts = dict.fromkeys(text for text in _texts(film) if text not in ids)
     return {text: find(text, root, allow_outside=True).path for text in texts}
+
+
+def inherited(film: Film) -> Mapping[str, Path]:
+    """Every picture that a checked film has from its series, by the text that names it there."""
+    return {
+        member.ref: find(member.ref, member.origin.root, allow_outside=True).path
+        for member in film.cast.values()
+        if member.ref is not None and member.origin.root is not None
+    }
 
 
 def hashed(files: Mapping[str, Path], plan: Plan) -> tuple[Reference, ...]:
@@ -83,7 +92,7 @@ def place(store: Store, references: Iterable[Reference], folder: Path) -> Mappin
 
 def _texts(film: Film) -> Iterator[str]:
     for member in film.cast.values():
-        if member.ref is not None:
+        if member.ref is not None and member.origin.root is None:
             yield member.ref
     for _, _, shot in film.each_shot():
         if shot.from_ is not None and looks_like_file(shot.from_):

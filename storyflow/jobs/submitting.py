@@ -5,9 +5,7 @@ Idempotent: the same film, planned to the same frames, is one job however often 
 
 from __future__ import annotations
 
-import getpass
 import secrets
-import socket
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,6 +18,7 @@ from storyflow.cluster import Cluster, load_cluster
 from storyflow.errors import FarmError, InputError
 from storyflow.film import Order, Production
 from storyflow.jobs import references
+from storyflow.jobs.elsewhere import sender, unattended, with_folders
 from storyflow.jobs.failures import absorb, known
 from storyflow.jobs.find import job_address
 from storyflow.jobs.follow import until_ended
@@ -31,8 +30,6 @@ from storyflow.jobs.rooting import root_of_job
 from storyflow.jobs.server import JobExists, JobServer, ServerJob, connect
 from storyflow.jobs.ticket import TICKET, Package, Reference, Ticket, write_package
 from storyflow.jobs.values import JobHandle
-from storyflow.pipeline import Profile
-from storyflow.prompts.settings import Instructions, ModelSettings
 from storyflow.store.roots import add_root
 from storyflow.store.store import Store
 from storyflow.storyboard.dump import dump
@@ -79,7 +76,7 @@ def submit(
         )
     address, cluster = _where(options)
     planning = {k: v for k, v in options.items() if k not in _WHERE}
-    what = _unattended(ordering.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
+    what = unattended(ordering.order(film, cluster=cluster, **planning))  # type: ignore[arg-type]
     made = ordering.accept(what)
     if what.profile.prompts.enhancer != "vllm" and write_needed(what, made.plan, lambda _: None):
         made = ordering.accept(what)  # the key to a server is here, not on the cluster
@@ -119,29 +116,6 @@ def submit(
         f"the cluster has used the id {id}, but knows no such job",
         cure="give the film another name with --name",
     )
-
-
-def _unattended(what: Order) -> Order:
-    """The order as it is rendered elsewhere, where nobody watches: nothing without the words that
-    it wants, which the lock knows by the name that they have here."""
-    prompts = what.profile.prompts
-    if prompts.composed:
-        return what
-    files = prompts.instructions.model_dump()
-    prompts = prompts.model_copy(
-        update={
-            "name": prompts.profile,
-            "on_failure": "stop",
-            "language": _rooted(prompts.language),
-            "vision": _rooted(prompts.vision),
-            "instructions": Instructions(**{n: f and _absolute(f) for n, f in files.items()}),
-        }
-    )
-    return replace(what, profile=what.profile.model_copy(update={"prompts": prompts}))
-
-
-def _rooted(model: ModelSettings) -> ModelSettings:
-    return model.model_copy(update={"model": _absolute(model.model)})
 
 
 def _where(options: ordering.Options) -> tuple[str, Cluster]:
@@ -240,7 +214,7 @@ def _send(
             attempt=handle.attempt,
             store=handle.store,
             title=made.plan.title,
-            sender=_sender(),
+            sender=sender(),
             origin=str(handle.storyboard.absolute()) if handle.storyboard else "",
         )
         command = (what.cluster.python, "-m", "storyflow", "perform", TICKET)
@@ -274,22 +248,5 @@ def _package(
     )
     text = file.read_bytes() if file is not None else dump(what.film).encode()
     cluster = what.cluster.model_copy(update={"address": "auto", "store": handle.store})
-    profile = _with_folders(what.profile)
+    profile = with_folders(what.profile)
     return Package(ticket, text, made.lock, profile, cluster, known(handle.folder), what.cut)
-
-
-def _with_folders(profile: Profile) -> Profile:
-    """The profile with models in folders named from the root: the cluster is elsewhere."""
-    model = profile.model
-    loras = tuple(lora.model_copy(update={"id": _absolute(lora.id)}) for lora in model.loras)
-    model = model.model_copy(update={"id": _absolute(model.id), "loras": loras})
-    return profile.model_copy(update={"model": model})
-
-
-def _absolute(name: str) -> str:
-    path = Path(name).expanduser()
-    return str(path.absolute()) if "/" in name and path.exists() else name
-
-
-def _sender() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -23,6 +23,7 @@ from storyflow.series.load import (
     shipped_or_file,
 )
 from storyflow.series.model import Amount, Series
+from storyflow.storyboard.model import Film
 
 
 class Where(TypedDict, total=False):
@@ -73,10 +74,10 @@ class Grounds:
     def order(self, episode: Listed) -> Order:
         """What to render of an episode. Raises InputError: its storyboard, profile or cluster."""
         series = self.series
-        pipeline, settings = pipeline_of(series, episode)
+        pipeline, settings = self.pipeline(episode)
         allow = self.where.get("allow_outside", False)
         made = order(
-            episode_film(series, episode, allow_outside=allow),
+            self.film(episode),
             pipeline=pipeline,
             cluster=self.cluster,
             settings=(*settings, *self.where.get("settings", ())),
@@ -86,6 +87,15 @@ class Grounds:
             series=series.origin.file,
         )
         return replace(made, budget=self.limit(self._amount(episode)))
+
+    def film(self, episode: Listed) -> Film:
+        """An episode's film, with what it inherits. Raises StoryboardError."""
+        allow = self.where.get("allow_outside", False)
+        return episode_film(self.series, episode, allow_outside=allow)
+
+    def pipeline(self, episode: Listed) -> tuple[str, tuple[str, ...]]:
+        """The pipeline profile of an episode, and the settings that override it."""
+        return pipeline_of(self.series, episode)
 
     def limit(self, amount: Amount | None) -> Budget:
         """A limit of the series, at the cluster's price. Raises InputError for money without."""

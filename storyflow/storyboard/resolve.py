@@ -177,7 +177,7 @@ def _people_and_places(
         home, spot, at = folder, top, f"cast.{name}.ref"
         if member.origin.root is not None:
             # From another file than the film's: its picture lies beside that.
-            home = replace(folder, root=member.origin.root)
+            home = replace(folder, root=member.origin.root, placed=member.origin.placed)
             spot, at = Spot(member.origin, f"cast.{name}"), "ref"
         ref = None if member.ref is None else home.picture(member.ref, spot, at, report)
         characters[name] = Character(name, member.look, ref)
