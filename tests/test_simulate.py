@@ -57,6 +57,15 @@ def test_bounds_hold_for_other_seeds(seed: int) -> None:
             assert simulate(scenario).meets, scenario.name
 
 
+def test_planned_films_take_turns_and_hardly_any_gpu_waits_for_the_next_one() -> None:
+    films = tuple(FilmLoad(60, planned=(5,) * 12) for _ in range(20))
+    run = simulate(Scenario("series", "", films, (1.0,) * 8, 1.05, at_once=2))
+    assert run.meets and run.dispatched == 1200
+    for film in run.films:
+        others = [o for o in run.films if o.begun <= film.begun < o.done and o is not film]
+        assert len(others) <= 1
+
+
 def test_the_same_seed_is_the_same_night() -> None:
     tiny = Scenario("tiny", "", (FilmLoad(60),), (1.0, 0.5, 2.0), 2.0, fails=0.1, lasts=2000.0)
     first, second = simulate(tiny), simulate(tiny)

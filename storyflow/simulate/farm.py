@@ -167,11 +167,13 @@ async def _play(scenario: Scenario) -> tuple[SimulatedPool, dict[int, float]]:
     done: dict[int, float] = {}
     # Bad luck here is nobody's fault, so nothing is ever given up.
     caps = Caps(task=1000, worker=1000, machine=1000)
+    gate = asyncio.Semaphore(scenario.at_once or len(scenario.films))
     async with Dispatcher[Job, Job](pool, caps=caps) as dispatcher:
 
         async def show(number: int, film: FilmLoad) -> None:
             await asyncio.sleep(film.arrives)
-            outcome = await _film(dispatcher, number, film, scenario.shots[number])
+            async with gate:
+                outcome = await _film(dispatcher, number, film, scenario.shots[number])
             if outcome.complete:
                 done[number] = loop.time()
 
@@ -233,35 +235,36 @@ def _idle(scenario: Scenario, stints: list[_Stint]) -> float:
 
 
 def _busy_until(scenario: Scenario, stints: list[_Stint], film: int) -> float:
-    """When a film no longer has a shot for every GPU that is its due."""
+    """When a film, which has these stints, no longer has a shot for every GPU that is its due."""
     weights = sum(load.weight for load in scenario.films)
     due = int(len(scenario.speeds) * scenario.films[film].weight / weights)
     ends: dict[int, float] = {}
     for stint in stints:
-        if stint.job is not None and stint.job[0] == film:
+        if stint.job is not None:
             ends[stint.job[1]] = max(ends.get(stint.job[1], 0.0), stint.ended)
     return sorted(ends.values())[-min(due + 1, len(ends))]
 
 
 def _films(scenario: Scenario, stints: list[_Stint], done: dict[int, float]) -> tuple[FilmRun, ...]:
-    begun = {
-        number: min(s.began for s in stints if s.job is not None and s.job[0] == number)
-        for number in done
-    }
+    own: dict[int, list[_Stint]] = defaultdict(list)
+    for stint in stints:
+        if stint.job is not None:
+            own[stint.job[0]].append(stint)
+    begun = {number: min(s.began for s in own[number]) for number in done}
+    busy = {number: _busy_until(scenario, own[number], number) for number in done}
     runs = []
     for number, film in enumerate(scenario.films):
         # All others that overlap with this film, while every one of them has work.
         rivals = [n for n in done if n != number and begun[n] < done[number]]
         rivals = [n for n in rivals if done[n] > begun[number]]
         since = max([begun[number], *(begun[n] for n in rivals)]) + scenario.seconds
-        until = min(_busy_until(scenario, stints, n) for n in (number, *rivals))
+        until = min(busy[n] for n in (number, *rivals))
         share = fair = None
         if rivals and until > since:
-            had: Counter[int] = Counter()
-            for stint in stints:
-                if stint.job is not None:
-                    part = min(stint.ended, until) - max(stint.began, since)
-                    had[stint.job[0]] += max(part, 0.0)  # type: ignore[assignment]
+            had = {
+                n: sum(max(min(s.ended, until) - max(s.began, since), 0.0) for s in own[n])
+                for n in (number, *rivals)
+            }
             share = had[number] / sum(had.values())
             weights = film.weight + sum(scenario.films[n].weight for n in rivals)
             fair = film.weight / weights

@@ -9,16 +9,22 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class FilmLoad:
-    """A film that comes at `arrives` seconds: segments in shots of `shortest` to `longest`."""
+    """A film that comes at `arrives` seconds: segments in shots of `shortest` to `longest`.
+
+    `planned` are the segments of each shot where a plan tells them: then nothing is drawn.
+    """
 
     segments: int
     arrives: float = 0.0
     weight: float = 1.0
     shortest: int = 1
     longest: int = 18
+    planned: tuple[int, ...] = ()
 
     def shots(self, dice: random.Random) -> tuple[int, ...]:
         """Segments of each shot."""
+        if self.planned:
+            return self.planned
         shots: list[int] = []
         left = self.segments
         while left:
@@ -34,8 +40,9 @@ class Scenario:
     `speeds` has one entry per GPU. A segment takes `seconds` at speed 1, more or less by `spread`
     (a part of it), and is stored in `storing` more while the GPU goes on. `fails` is the chance
     that a worker dies in an attempt; a GPU is taken away after `lasts` seconds on average (0 is
-    never) and comes back after `away`. Loading a model takes `loading`. The farm meets its
-    `bound` when the makespan is at most so many times the lower bound.
+    never) and comes back after `away`. Loading a model takes `loading`. Of the films that have
+    come, the first `at_once` that aren't done are rendered, 0 is all. The farm meets its `bound`
+    when the makespan is at most so many times the lower bound.
     """
 
     name: str
@@ -50,6 +57,7 @@ class Scenario:
     fails: float = 0.0
     lasts: float = 0.0
     away: float = 300.0
+    at_once: int = 0
     seed: int = 1
 
     @cached_property
