@@ -171,9 +171,9 @@ def shot(
         given = Given(History(film[-overlap:].copy(), tail) if number else None)
         seed = asked.seed + 7919 * number
         spec = SegmentSpec(WIDTH, HEIGHT, window, overlap if number else 0, seed)
-        sink, began = Tail(), time.perf_counter()
+        sink, began = Tail(), time.process_time()
         renderer.render(spec, prompt, negative, given, sink)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         clip = np.concatenate(sink.chunks)
         latents = np.concatenate(sink.made, axis=1)
         kept = (overlap - 1) // model.lattice.grid + 1

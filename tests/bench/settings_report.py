@@ -22,6 +22,7 @@ class Seen:
     `detail` the mean step between neighbouring pixels, of the first segment's; `seam` the step at
     the segment's first frame by the mean of the eight around it. The first figure's `colour`,
     `shape` and `action`, and `place`, `light` and `camera`, are right (1) or not (0).
+    `seconds` are the processor's, of all threads, so that other work on the machine counts little.
     """
 
     weights: str
@@ -92,7 +93,7 @@ def _table(chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str, str]) -> l
     """Means over shots; differences from the profile are paired by shot, with standard errors."""
     lines = [
         "| setting | shots | drift at the end | drift per segment | detail at the end | seam "
-        "| right at the end, of 6 | all along | paired difference | s per segment |",
+        "| right at the end, of 6 | all along | paired difference | CPU s per segment |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     base = _adherence(chosen.get("", ()))
