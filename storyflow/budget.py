@@ -94,12 +94,16 @@ class Budget:
 class Purse:
     """What several films may use together: all that they use and set aside is counted.
 
-    `before` GPU-seconds were used of it already.
+    `before` GPU-seconds were used of it already. What is used of a part of a `whole` is used of
+    that, too.
     """
 
-    def __init__(self, budget: Budget = Budget(), before: float = 0.0) -> None:
+    def __init__(
+        self, budget: Budget = Budget(), before: float = 0.0, whole: Purse | None = None
+    ) -> None:
         self.budget = budget
         self._before = before
+        self._whole = whole
         self._added = 0.0
         self._films: list[Callable[[], float]] = []
 
@@ -108,15 +112,32 @@ class Purse:
         """GPU-seconds since it was opened, those that are set aside included."""
         return self._added + sum(film() for film in self._films)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a limit on time or money."""
+        return self.budget.bounded or (self._whole is not None and self._whole.bounded)
+
+    @property
+    def left(self) -> float:
+        """GPU-seconds that may still be used; infinite without a limit."""
+        own = max(0.0, self.budget.seconds - self._before - self.used)
+        return own if self._whole is None else min(own, self._whole.left)
+
     def add(self, gpu_seconds: float) -> None:
         """So much was used by something else than a film's workers."""
         self._added += gpu_seconds
+        if self._whole is not None:
+            self._whole.add(gpu_seconds)
 
     def open(self, used: Callable[[], float]) -> Callable[[], float]:
         """A film pays from it from now on, and says what it used and set aside; handed back."""
         self._films.append(used)
+        if self._whole is not None:
+            self._whole.open(used)
         return used
 
     def refuse(self, gpu_seconds: float = 0.0) -> None:
         """Raise BudgetError where so much more than now is over the limit."""
         self.budget.refuse(self._before + self.used + gpu_seconds, "going on")
+        if self._whole is not None:
+            self._whole.refuse(gpu_seconds)

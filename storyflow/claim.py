@@ -55,23 +55,24 @@ async def claimed_run(
     run: str,
     tell: Callable[[str], None] = lambda text: None,
     pace: Pace | None = None,
+    what: str = "this film",
 ) -> AsyncIterator[None]:
     """Be the only one that renders this run into this store, for the block.
 
-    `tell` hears why it takes time. Raises BusyError when somebody alive renders it,
-    InfrastructureError later on, when this run could not reach the store for a minute and somebody
-    took over; StoreError.
+    `tell` hears why it takes time; `what` is the run in messages. Raises BusyError when somebody
+    alive renders it, InfrastructureError later on, when this run could not reach the store for a
+    minute and somebody took over; StoreError.
     """
     await asyncio.to_thread(store.check_writable)
     if isinstance(store.place, Folder):
         handle = _open(store, run)
         try:
-            if _locks(handle, store):
+            if _locks(handle, store, what):
                 yield
                 return
         finally:
             os.close(handle)
-    lease = await _leased(store, run, tell, pace or PACE)
+    lease = await _leased(store, run, tell, pace or PACE, what)
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
 
@@ -86,26 +87,28 @@ async def claimed_run(
             raise
         task.uncancel()
         raise InfrastructureError(
-            f"another run took over this film, since {store} could not be reached for long",
+            f"another run took over {what}, since {store} could not be reached for long",
             cure="let the other one finish",
         ) from None
     finally:
         await asyncio.to_thread(lease.release)
 
 
-async def _leased(store: Store, run: str, tell: Callable[[str], None], pace: Pace) -> Lease:
+async def _leased(
+    store: Store, run: str, tell: Callable[[str], None], pace: Pace, what: str
+) -> Lease:
     attempt, told = Attempt(store.place, run, pace), False
     while True:
         try:
             lease = await asyncio.to_thread(attempt.step)
         except Held as error:
-            raise _taken(store, str(error)) from None
+            raise _taken(store, str(error), what) from None
         if lease is not None:
             return lease
         if not told:
             told = True
             tell(
-                "an earlier run of this film did not end in order; waiting up to "
+                f"an earlier run of {what} did not end in order; waiting up to "
                 f"{pace.expiry:.0f} s for a sign of life"
             )
         await asyncio.sleep(pace.look)
@@ -120,7 +123,7 @@ def _open(store: Store, run: str) -> int:
         raise store_error(error, "write to the store", store.root) from None
 
 
-def _locks(handle: int, store: Store) -> bool:
+def _locks(handle: int, store: Store, what: str) -> bool:
     """Lock a run's file; False where the file system has no locks. Raises InfrastructureError."""
     try:
         holder = _lock(handle)
@@ -129,7 +132,7 @@ def _locks(handle: int, store: Store) -> bool:
             return False
         raise store_error(error, "lock a file in", store.root) from None
     if holder is not None:
-        raise _taken(store, holder)
+        raise _taken(store, holder, what)
     return True
 
 
@@ -148,8 +151,8 @@ def _lock(handle: int) -> str | None:
     return None
 
 
-def _taken(store: Store, holder: str) -> BusyError:
+def _taken(store: Store, holder: str, what: str) -> BusyError:
     return BusyError(
-        f"this film is being rendered into {store} by another run ({holder})",
+        f"{what} is being rendered into {store} by another run ({holder})",
         cure="wait for it, or stop it first",
     )

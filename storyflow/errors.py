@@ -133,6 +133,10 @@ class DamagedError(StoreError):
     """Stored content doesn't match its hashes. The same command renders it again."""
 
 
+class LedgerError(InfrastructureError):
+    """The ledger of a series can't be read or written."""
+
+
 class FarmError(InfrastructureError):
     """Ray or its workers can't be had."""
 

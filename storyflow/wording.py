@@ -19,6 +19,7 @@ from storyflow.storyboard.resolve import resolve
 from storyflow.storyboard.resolved import ResolvedFilm
 
 if TYPE_CHECKING:
+    from storyflow.farm.language import KeptWriters
     from storyflow.film import Order
     from storyflow.planning.nodes import Plan
     from storyflow.prompts.model import Clip
@@ -79,7 +80,7 @@ async def write_words(
     plan: Plan,
     emit: Callable[[Event], None],
     held: Held | None = None,
-    models: Writers | None = None,
+    models: KeptWriters | None = None,
 ) -> bool:
     """Like `write_needed`, for a run, which tells and can be stopped."""
 
@@ -100,7 +101,7 @@ def write_needed(
     notify: Callable[[str], None],
     check: Check = go_on,
     held: Held | None = None,
-    models: Writers | None = None,
+    models: KeptWriters | None = None,
 ) -> bool:
     """Have a model write the prompts that a render needs and the lock lacks; whether it wrote any.
 
@@ -184,7 +185,7 @@ def _write(
     check: Check = go_on,
     tails: Mapping[str, Clip] | None = None,
     held: Held | None = None,
-    models: Writers | None = None,
+    models: KeptWriters | None = None,
 ) -> Written:
     # Engines and media are not needed for planning, which imports this.
     from storyflow.farm.language import ProfileWriters
@@ -203,8 +204,12 @@ def _write(
 
     within()
     _refuse_wide(order)
-    models = models or ProfileWriters(settings, order.cluster, notify, within, holds)
-    writers = CheckedWriters(models, within)
+    there: Writers
+    if models is None:
+        there = ProfileWriters(settings, order.cluster, notify, within, holds)
+    else:
+        there = models.during(within)
+    writers = CheckedWriters(there, within)
     tokens = order.kind.tokens
     return write(film, settled, settings, tokens, writers, only=needed, tails=tails)
 

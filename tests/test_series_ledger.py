@@ -30,8 +30,10 @@ def test_what_is_written_is_read_while_it_is_written(tmp_path):
     with Ledger.writing(tmp_path / "l.sqlite") as ledger, Ledger.reading(ledger.file) as reader:
         assert ledger.first_of_night("S", "n")
         run = ledger.begin_run("S", "n", "EUR")
-        assert not reader.first_of_night("S", "n")
+        ledger.write_episode(replace(EPISODE, run=run, outcome="broken"))
+        assert reader.first_of_night("S", "n")
         ledger.write_episode(replace(EPISODE, run=run))
+        assert not reader.first_of_night("S", "n")
         ledger.write_segment(replace(SEGMENT, run=run))
         ledger.write_episode(
             replace(EPISODE, run=run, outcome="complete", gpu_seconds=2.5, mark="m")

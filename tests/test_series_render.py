@@ -15,7 +15,8 @@ from storyflow.events import Event, SegmentDone, SegmentStarted, WorkerReady
 from storyflow.series.ledger import Ledger
 from storyflow.series.orders import Grounds
 from storyflow.series.plan import plan_series
-from storyflow.series.render import SeriesResult, render_series
+from storyflow.series.render import render_series
+from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesResult
 from storyflow.store.store import Store
 
 NOW = datetime(2026, 1, 10, 23, tzinfo=UTC)
@@ -29,10 +30,11 @@ def rendered(
     now: datetime = NOW,
     also: Callable[[str, Event], None] = lambda name, event: None,
 ) -> SeriesResult:
-    def tell(name: str, event: Event) -> None:
-        if told is not None:
-            told.append((name, event))
-        also(name, event)
+    def tell(event: SeriesEvent) -> None:
+        if isinstance(event, EpisodeTold):
+            if told is not None:
+                told.append((event.episode, event.event))
+            also(event.episode, event.event)
 
     return asyncio.run(render_series(Grounds(file), tell, draining, lambda: now))
 
@@ -150,7 +152,7 @@ def test_a_call_while_another_one_renders_ends_at_once(tmp_path):
 
     async def twice() -> SeriesResult:
         async with claimed_run(Store(grounds.store), grounds.claim):
-            return await render_series(grounds, lambda name, event: None, clock=lambda: NOW)
+            return await render_series(grounds, lambda event: None, clock=lambda: NOW)
 
     result = asyncio.run(twice())
     assert (result.outcome, result.exit_code) == ("busy", 0)

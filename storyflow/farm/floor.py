@@ -189,7 +189,7 @@ def _limit(
     terms: Terms, before: float, used: Callable[[], float], gpus: Callable[[], float]
 ) -> Limit | None:
     budget, purse = terms.budget, terms.purse
-    if not (budget.bounded or purse.budget.bounded):
+    if not (budget.bounded or purse.bounded):
         return None
 
     def refuse(seconds: float) -> None:

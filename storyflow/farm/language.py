@@ -87,9 +87,21 @@ class KeptWriters:
     A model that breaks is closed; the next film gets a new one.
     """
 
-    def __init__(self, writers: ProfileWriters) -> None:
-        self._writers = writers
+    def __init__(
+        self,
+        prompts: PromptsSection,
+        cluster: Cluster,
+        notify: Callable[[str], None],
+        held: Held,
+    ) -> None:
+        self._check = go_on
+        self._writers = ProfileWriters(prompts, cluster, notify, lambda: self._check(), held)
         self._kept: dict[str, tuple[LanguageModel, ExitStack]] = {}
+
+    def during(self, check: Check) -> KeptWriters:
+        """Itself, for the film whose work this ends; until the next film's."""
+        self._check = check
+        return self
 
     @contextmanager
     def language(self) -> Iterator[LanguageModel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from storyflow.events import (
@@ -102,3 +102,12 @@ class Counting:
             queue=max(0, self._planned - decided - len(self._running)),
             idle_gpus=idle * self._gpus,
         )
+
+
+class Crew(Counting):
+    """Counts the workers that several films share; the films' own figures have the segments."""
+
+    @property
+    def figures(self) -> Figures:
+        """The workers that have nothing to do."""
+        return replace(super().figures, segments=NOTHING.segments, queue=0)

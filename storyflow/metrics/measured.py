@@ -50,18 +50,27 @@ class Exporter(Protocol):
 
 
 @contextmanager
-def measured(cluster: Cluster, film: str, store: str, emit: Emit) -> Iterator[Emit]:
+def measured(
+    cluster: Cluster,
+    film: str,
+    store: str,
+    emit: Emit,
+    *,
+    counting: Counting | None = None,
+    sized: bool = True,
+) -> Iterator[Emit]:
     """Show a film's figures as the cluster file says, while it is rendered into `store`. Yields an
     `emit` that listens.
 
-    Without anything to show them to it is `emit` itself.
+    Without anything to show them to it is `emit` itself. `sized` shows the store's size, too.
     """
     exporters = exporters_of(cluster, film, store, emit)
     if not exporters:
         yield emit
         return
-    counting = Counting(cluster.workers.gpus or 1.0)
-    meter = Meter(exporters, counting, partial(Store, store, cluster.cache.limit), emit)
+    counting = counting or Counting(cluster.workers.gpus or 1.0)
+    open_store = partial(Store, store, cluster.cache.limit) if sized else None
+    meter = Meter(exporters, counting, open_store, emit)
     try:
         yield meter.told
     finally:
@@ -101,7 +110,7 @@ class Meter:
         self,
         exporters: list[Exporter],
         counting: Counting,
-        open_store: Callable[[], Store],
+        open_store: Callable[[], Store] | None,
         emit: Emit,
     ) -> None:
         self._exporters, self._counting = exporters, counting
@@ -139,6 +148,8 @@ class Meter:
             self._each(lambda exporter: exporter.publish())
 
     def _measure(self) -> None:
+        if self._open_store is None:
+            return
         try:
             size = store_size(self._open_store())
         except StoreError:

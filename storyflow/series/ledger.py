@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from storyflow.errors import InfrastructureError
+from storyflow.errors import LedgerError
 
 VERSION = 1
 """Of the tables; a ledger of a later version is left alone."""
@@ -31,10 +31,12 @@ WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
 
 Outcome = Literal[
-    "running", "complete", "partial", "broken", "budget", "window", "stopped", "failed", "lost"
-]
-"""How a run or an episode ended. `partial`: some shots failed. `broken`: it can't be rendered as it
-is written. `lost`: the process died. `failed`: store, farm or disk broke down."""
+    "waiting", "running", "complete", "partial", "broken", "budget", "window", "stopped", "failed",
+    "lost",
+]  # fmt: skip
+"""How a run or an episode ended, or that it goes on. `partial`: some shots failed. `broken`: it
+can't be rendered as it is written. `lost`: the process died. `failed`: store, farm or disk broke
+down."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -161,7 +163,7 @@ class Ledger:
     @classmethod
     @contextmanager
     def writing(cls, file: Path) -> Iterator[Ledger]:
-        """The ledger in this file, made where there is none. Raises InfrastructureError."""
+        """The ledger in this file, made where there is none. Raises LedgerError."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             base = sqlite3.connect(file, timeout=WAIT_SECONDS, check_same_thread=False)
@@ -206,9 +208,20 @@ class Ledger:
     def begin_run(self, series: str, night: str, currency: str) -> int:
         """A run begins; its number. Runs that never said how they ended were lost."""
         # Only the holder of the series' lock comes here, so whoever else ran is gone.
-        for table in ("episodes", "runs"):
+        # What their episodes used is known from the segments alone.
+        own = "FROM segments s WHERE s.run = episodes.run AND s.episode = episodes.episode"
+        lost = (
+            "UPDATE episodes SET outcome = 'lost', "
+            f"rendered = (SELECT COUNT(*) {own} AND s.outcome = 'rendered'), "
+            f"failed = (SELECT COUNT(*) {own} AND s.outcome = 'failed'), "
+            f"gpu_seconds = (SELECT TOTAL(s.seconds * s.gpus) {own}), "
+            f"useful_seconds = (SELECT TOTAL(s.seconds * s.gpus) {own}), "
+            f"money = (SELECT SUM(s.money) {own})",
+            "UPDATE runs SET outcome = 'lost'",
+        )
+        for statement in lost:
             self._do(
-                f"UPDATE {table} SET outcome = 'lost' WHERE outcome = 'running' AND run IN "
+                f"{statement} WHERE outcome IN ('running', 'waiting') AND run IN "
                 "(SELECT run FROM runs WHERE series = ?)",
                 (series,),
             )
@@ -278,16 +291,29 @@ class Ledger:
         return Work(rendered or 0, failed or 0, seconds or 0.0)
 
     def first_of_night(self, series: str, night: str) -> bool:
-        """Whether no run has begun in this night yet."""
+        """Whether no run has come to rendering in this night yet."""
         return not self._number(
-            "SELECT COUNT(*) FROM runs WHERE series = ? AND night = ?", (series, night)
+            "SELECT COUNT(*) FROM runs r JOIN episodes e USING (run) WHERE r.series = ? "
+            "AND r.night = ? AND e.outcome != 'broken'",
+            (series, night),
+        )
+
+    def noted(self, series: str, night: str, episode: str, error: str) -> bool:
+        """Whether a run of this night found this episode broken, for this reason."""
+        return bool(
+            self._number(
+                "SELECT COUNT(*) FROM episodes e JOIN runs r USING (run) WHERE r.series = ? AND "
+                "r.night = ? AND e.episode = ? AND e.outcome = 'broken' AND e.error = ?",
+                (series, night, episode, error),
+            )
         )
 
     def endings(self, series: str) -> dict[str, Ending]:
         """How each episode's last run ended."""
         rows = self._rows(
             "SELECT e.episode, e.outcome, e.mark FROM episodes e JOIN runs r USING (run) "
-            "WHERE r.series = ? AND e.outcome NOT IN ('running', 'lost') ORDER BY e.run",
+            "WHERE r.series = ? AND e.outcome NOT IN ('waiting', 'running', 'lost') "
+            "ORDER BY e.run",
             (series,),
         )
         return {episode: Ending(outcome, mark) for episode, outcome, mark in rows}
@@ -354,13 +380,13 @@ def columns(kind: type[Row]) -> list[str]:
 def _refuse_newer(base: sqlite3.Connection, file: Path) -> None:
     ((version,),) = base.execute("PRAGMA user_version").fetchall()
     if version > VERSION:
-        raise InfrastructureError(
+        raise LedgerError(
             f"the ledger {file} was made by a later storyflow", cure="update storyflow"
         )
 
 
-def _unusable(file: Path, error: Exception) -> InfrastructureError:
-    return InfrastructureError(
+def _unusable(file: Path, error: Exception) -> LedgerError:
+    return LedgerError(
         f"can't use the ledger {file} ({error})",
         cure="check the disk and its permissions, or name another with 'ledger:' in the rules",
     )

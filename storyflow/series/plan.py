@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from storyflow.beforehand import estimate_of, look_ahead
+from storyflow.beforehand import Shelf, estimate_of, look_ahead, read_shelf
 from storyflow.budget import Budget
-from storyflow.errors import InputError, StoryflowError
+from storyflow.errors import InfrastructureError, InputError, StoryflowError
 from storyflow.film import Order, Production, prepare
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Segment
 from storyflow.poison import FAILED, Poison
 from storyflow.series.ledger import Ending, Ledger
-from storyflow.series.load import Listed, episodes_of
+from storyflow.series.load import Listed
 from storyflow.series.night import Night, night_of
 from storyflow.series.orders import Grounds, fingerprint
+from storyflow.store.store import Store
 
 State = Literal["done", "cut", "render", "failed", "broken"]
 
@@ -105,7 +106,8 @@ class SeriesPlan:
 class Prepared:
     """An episode, planned: its row, and what a render needs, None where it is broken.
 
-    It shares segments that are to be rendered with the episodes that it comes `after`.
+    `missing` are the recipes of all segments that the store lacks, also those that an earlier
+    episode renders. `mark` is what its film is made of.
     """
 
     listed: Listed
@@ -113,7 +115,7 @@ class Prepared:
     order: Order | None = None
     made: Production | None = None
     mark: str = ""
-    after: tuple[str, ...] = ()
+    missing: frozenset[str] = frozenset()
 
 
 def plan_series(grounds: Grounds, now: datetime) -> SeriesPlan:
@@ -144,31 +146,50 @@ def retries(grounds: Grounds, ledger: Ledger, night: Night) -> bool:
     return grounds.series.rules.on_failure == "retry" and first
 
 
-def prepared_episodes(grounds: Grounds, night: Night) -> Iterator[Prepared]:
-    """Every episode in the order of the series, planned one after the other.
+def prepared_episodes(
+    grounds: Grounds, night: Night, only: Collection[str] | None = None
+) -> Iterator[Prepared]:
+    """Every episode (or `only` those of these names) in the order of the series, planned one after
+    the other.
 
-    A broken one says so and stops no other. Raises StoreError, which concerns all.
+    A broken one says so and stops no other. Raises InfrastructureError, which concerns all.
     """
-    shared: dict[str, str] = {}
+    shared: set[str] = set()
     with Ledger.reading(grounds.ledger) as ledger:
         endings = ledger.endings(grounds.series.series)
         if retries(grounds, ledger, night):
             endings = {n: e for n, e in endings.items() if e.outcome != "partial"}
-    for listed in episodes_of(grounds.series):
+    # Of a large store the index alone takes seconds.
+    shelf = read_shelf(Store(grounds.store, grounds.cluster.cache.limit))
+    for listed in grounds.listed():
+        if only is not None and listed.name not in only:
+            continue
         try:
             what = grounds.order(listed)
             made = prepare(what)
         except InputError as error:
-            yield Prepared(listed, _broken(listed, error))
+            yield Prepared(listed, _broken(listed, str(error)))
             continue
-        yield _looked_at(listed, what, made, shared, endings.get(listed.name))
+        except InfrastructureError:
+            raise
+        except Exception as error:
+            # Nobody foresaw it; the others go on all the same.
+            yield Prepared(listed, _broken(listed, f"{type(error).__name__}: {error}"))
+            continue
+        last = _last(grounds, listed.name, what, endings)
+        yield _looked_at(listed, what, made, shelf, shared, last)
 
 
 def _looked_at(
-    listed: Listed, what: Order, made: Production, shared: dict[str, str], last: Ending | None
+    listed: Listed,
+    what: Order,
+    made: Production,
+    shelf: Shelf,
+    shared: set[str],
+    last: Ending | None,
 ) -> Prepared:
     plan = made.plan
-    ahead = look_ahead(what, made, what.open_store())
+    ahead = look_ahead(what, made, shelf)
     missing, mark = ahead.prediction.render, fingerprint(made, what)
     left = last == Ending("partial", mark) and Poison(what.folder / FAILED).all
     if left and missing:
@@ -188,12 +209,11 @@ def _looked_at(
         )
         return Prepared(listed, row, what, made, mark)
     render = [s for s in plan.segments if s.recipe in missing and s.recipe not in shared]
-    after = dict.fromkeys(shared[recipe] for recipe in missing if recipe in shared)
-    shared.update({segment.recipe: listed.name for segment in render})
+    shared.update(segment.recipe for segment in render)
     estimate = estimate_of(ahead)
     part = _part(render, missing, plan.segments)
-    there = last == Ending("complete", mark) and (what.folder / "film.mp4").is_file()
-    state: State = "render" if missing else "done" if there and not plan.writer else "cut"
+    done = last == Ending("complete", mark) and not plan.writer
+    state: State = "render" if missing else "done" if done else "cut"
     gpu_seconds = estimate.gpu_seconds * part
     row = EpisodePlan(
         name=listed.name,
@@ -214,7 +234,16 @@ def _looked_at(
         over=_over(what.budget, estimate),
         notices=tuple(map(str, plan.notices)),
     )
-    return Prepared(listed, row, what, replace(made, estimate=estimate), mark, tuple(after))
+    return Prepared(listed, row, what, replace(made, estimate=estimate), mark, missing)
+
+
+def _last(
+    grounds: Grounds, name: str, what: Order, endings: Mapping[str, Ending]
+) -> Ending | None:
+    """How an episode's last run ended, if its film is not gone since."""
+    last = endings.get(name)
+    lost = last is not None and last.outcome == "complete"
+    return None if lost and not grounds.has_film(name, what.folder) else last
 
 
 def _part(render: list[Segment], missing: frozenset[str], segments: tuple[Segment, ...]) -> float:
@@ -245,12 +274,12 @@ def _nights(rows: tuple[EpisodePlan, ...], budget: Budget, left: float | None) -
     return 1 + math.ceil((needed - left) / budget.seconds)
 
 
-def _broken(listed: Listed, error: InputError) -> EpisodePlan:
+def _broken(listed: Listed, error: str) -> EpisodePlan:
     return EpisodePlan(
         name=listed.name,
         file=str(listed.file),
         number=listed.number,
         priority=listed.priority,
         state="broken",
-        error=str(error),
+        error=error,
     )

@@ -1,7 +1,7 @@
 """What rendering a series tells while it goes on, and how it ends: frozen values.
 
-The order is: SeriesBegan, then any mixture of the middle ones, then SeriesEnded exactly once. A call
-with nothing to render tells SeriesEnded alone.
+The order is: SeriesBegan, then any mixture of the middle ones, then SeriesEnded exactly once. A
+call that renders and cuts nothing tells no SeriesBegan. Notices may come even later.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class EpisodeTold:
 
 @dataclass(frozen=True)
 class EpisodeEnded:
-    """This call is done with an episode that was to be rendered, or is broken."""
+    """This call is done with an episode that was to be rendered, or finds it broken for the first
+    time in this night."""
 
     result: EpisodeResult
 
@@ -116,7 +117,7 @@ class SeriesNotice:
 
 @dataclass(frozen=True)
 class SeriesEnded:
-    """The last event, whatever happened."""
+    """The call is over, whatever happened."""
 
     result: SeriesResult
 
