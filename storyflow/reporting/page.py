@@ -1,23 +1,15 @@
 """The page: the facts of a film as one HTML file that opens offline and asks for nothing.
 
-Prompts are anybody's text, so everything is escaped by the template, and the page forbids itself
-all that isn't its own: only its own style and script, known by their hashes, its pictures, and the
-videos beside it.
+Prompts are anybody's text: see `html.py`. Beside its own pictures it shows the videos beside it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from storyflow.reporting.facts import FilmFacts
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from storyflow.reporting.html import BASE, policy, template, texts
 
 _HERE = Path(__file__).parent
 
@@ -38,33 +30,16 @@ KEYS = (
 
 def page(facts: FilmFacts) -> str:
     """The HTML of a report."""
-    style, script = _text("report.css"), _text("drawing.js") + _text("report.js")
-    return _template().render(
+    style = texts(BASE, _HERE / "report.css")
+    script = texts(_HERE / "drawing.js", _HERE / "report.js")
+    return template(_HERE / "report.html").render(
         film=facts,
         data=_data(facts),
         style=style,
         script=script,
-        policy=_policy(style, script),
+        policy=policy(style, script, ("media-src 'self' file:",)),
         keys=KEYS,
     )
-
-
-def _policy(style: str, script: str) -> str:
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "img-src data:",
-            "media-src 'self' file:",
-            f"style-src 'sha256-{_hash(style)}'",
-            f"script-src 'sha256-{_hash(script)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _data(facts: FilmFacts) -> str:
@@ -116,21 +91,3 @@ def _data(facts: FilmFacts) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _text(name: str) -> str:
-    return (_HERE / name).read_text("utf-8")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from storyflow.cutting.aside import written_aside
-from storyflow.reporting.look import Asked, Look, look_at
+from storyflow.reporting.look import Asked, Look, Shown, look_at
 
 FOLDER = ".report"
 """Where a film's folder keeps them."""
@@ -35,6 +36,19 @@ def looked(folder: Path, master: Path, tag: str, asked: Asked) -> Look:
     with written_aside(path) as target:
         target.write_bytes(_looks().dump_json(_Kept(look)))
     return look
+
+
+def picture(folder: Path, clip: Path, tag: str, frame: int) -> Shown:
+    """One frame of a master or clip, as it was seen before or as it is seen now; keeps nothing.
+
+    Raises what `look_at` raises.
+    """
+    for path in sorted((folder / FOLDER).glob(f"{glob.escape(clip.stem)} *.json")) if tag else ():
+        with suppress(OSError, ValidationError):
+            look = _looks().validate_json(path.read_bytes()).look
+            if look.tag == tag and look.middle.frame == frame:
+                return look.middle
+    return look_at(clip, tag, Asked((frame,), frame, (), measure=False)).middle
 
 
 def name_of(master: Path, asked: Asked) -> str:

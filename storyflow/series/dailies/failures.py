@@ -1,0 +1,104 @@
+"""Who needs a hand after a night: what failed, why, and the one command that renders it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from storyflow.poison import FAILED, Poison
+from storyflow.series.dailies.account import Tally
+from storyflow.series.dailies.facts import Cause, Failure
+from storyflow.series.dailies.places import render_command, retry_command
+from storyflow.series.ledger import SegmentRow
+from storyflow.series.orders import Grounds
+from storyflow.series.plan import EpisodePlan
+
+AGAIN = "The next call goes on by itself, or do it now."
+
+CURES = {
+    "partial": "",
+    "broken": "Mend the storyboard first; the next call renders it by itself then.",
+    "failed": AGAIN,
+    "lost": AGAIN,
+}
+"""What to do before the command, by outcome."""
+
+_MENDED = {
+    "partial": ("done", "cut", "render"),
+    "broken": ("done", "cut", "render"),
+    "failed": ("done",),
+    "lost": ("done",),
+}
+"""States in the plan in which an outcome is no longer so."""
+
+
+def failures(
+    grounds: Grounds,
+    made: Sequence[Tally],
+    rows: Sequence[SegmentRow],
+    plan: Iterable[EpisodePlan],
+) -> Iterator[Failure]:
+    """What failed in the night, in its order, and what the plan says is broken or left."""
+    states = {each.name: each for each in plan}
+    told: set[str] = set()
+    for tally in made:
+        last = tally.last
+        if last.outcome not in CURES:
+            continue
+        told.add(last.episode)
+        row = states.get(last.episode)
+        mended = row is None or row.state in _MENDED[last.outcome]
+        broken = row is not None and row.state == "broken"
+        outcome = "broken" if broken else last.outcome
+        error = row.error if row is not None and broken else last.error
+        causes = _causes(last.episode, rows)
+        if outcome == "lost":
+            error = error or "its process ended without a word: killed, or the machine went down"
+        yield _failure(grounds, last.episode, outcome, error, causes, mended and not broken)
+    for name, row in states.items():
+        if name in told or row.state not in ("broken", "failed"):
+            continue
+        outcome = "broken" if row.state == "broken" else "partial"
+        causes = () if outcome == "broken" else _poisoned(grounds.folder / name)
+        yield _failure(grounds, name, outcome, row.error, causes, False)
+
+
+def _failure(
+    grounds: Grounds,
+    episode: str,
+    outcome: str,
+    error: str,
+    causes: tuple[Cause, ...],
+    mended: bool,
+) -> Failure:
+    cure = CURES[outcome]
+    if outcome == "partial" and grounds.series.rules.on_failure == "retry":
+        cure = "The next night tries again by itself, or do it now."
+    return Failure(
+        episode=episode,
+        outcome=outcome,
+        # The causes say it segment by segment.
+        error="" if causes and outcome == "partial" else error,
+        causes=causes,
+        cure=cure,
+        command=render_command(grounds) if outcome == "lost" else retry_command(grounds, episode),
+        mended=mended,
+    )
+
+
+def _causes(episode: str, rows: Iterable[SegmentRow]) -> tuple[Cause, ...]:
+    """Segments of an episode that failed in the night and were not rendered after that."""
+    found: dict[str, Cause] = {}
+    for row in rows:
+        if row.episode != episode:
+            continue
+        if row.outcome == "failed":
+            found[row.segment] = Cause(row.segment, row.shot, row.error)
+        else:
+            found.pop(row.segment, None)
+    return tuple(found.values())
+
+
+def _poisoned(folder: Path) -> tuple[Cause, ...]:
+    every = Poison(folder / FAILED).all
+    return tuple(Cause(failed.name, failed.shot, failed.error) for failed in every)
