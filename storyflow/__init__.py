@@ -57,7 +57,14 @@ if TYPE_CHECKING:
     from storyflow.quality import qc_film
     from storyflow.reports import report
     from storyflow.run import Run
-    from storyflow.serial import plan_series, series_history
+    from storyflow.serial import (
+        plan_series,
+        render_series,
+        retry_series,
+        series_history,
+        series_status,
+        start_series,
+    )
     from storyflow.stores import collect_garbage, forget_runs, store_inventory, verify_store
     from storyflow.storyboard.dump import dump
     from storyflow.storyboard.model import Beat, Film, Scene, Shot, Title
@@ -73,7 +80,8 @@ _HOMES = {
     "storyflow.quality": "qc_film",
     "storyflow.reports": "report",
     "storyflow.run": "Run",
-    "storyflow.serial": "plan_series series_history",
+    "storyflow.serial": "plan_series render_series retry_series series_history series_status "
+    "start_series",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
     "storyflow.storyboard.model": "Beat Film Scene Shot Title",
@@ -124,13 +132,17 @@ __all__ = [
     "quote",
     "release",
     "render",
+    "render_series",
     "replay",
     "report",
     "retry",
+    "retry_series",
     "schema",
     "series_history",
+    "series_status",
     "show",
     "start",
+    "start_series",
     "store_inventory",
     "verify_store",
     "write_ids",

@@ -12,15 +12,19 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from storyflow.errors import BusyError, InfrastructureError
 from storyflow.store.disk import store_error
-from storyflow.store.lease import PACE, Attempt, Held, Lease, Pace
+from storyflow.store.lease import PACE, Attempt, Held, Lease, Pace, holding
 from storyflow.store.local import Folder
 from storyflow.store.store import Store
+
+GLANCE = 0.05
+"""Seconds: longer than anybody holds a lock to see who else does."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
@@ -114,13 +118,41 @@ async def _leased(
         await asyncio.sleep(pace.look)
 
 
+def holder_of(store: Store, run: str) -> str | None:
+    """Who renders this run into this store, as far as that can be seen without waiting; None is
+    nobody. Where the store is a bucket, a holder that died elsewhere is still named. Raises
+    StoreError."""
+    if isinstance(store.place, Folder):
+        try:
+            handle = os.open(_lock_file(store, run), os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise store_error(error, "read the store", store.root) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            return _holder(handle)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise store_error(error, "lock a file in", store.root) from None
+        finally:
+            os.close(handle)
+    return holding(store.place, run)
+
+
 def _open(store: Store, run: str) -> int:
-    path = store.root / "claims" / f"{run}.lock"
+    path = _lock_file(store, run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise store_error(error, "write to the store", store.root) from None
+
+
+def _lock_file(store: Store, run: str) -> Path:
+    return store.root / "claims" / f"{run}.lock"
 
 
 def _locks(handle: int, store: Store, what: str) -> bool:
@@ -144,11 +176,19 @@ def _lock(handle: int) -> str | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
-        return holder or "unknown"
+        # It may have been somebody who only looked who holds it.
+        time.sleep(GLANCE)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(handle)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return None
+
+
+def _holder(handle: int) -> str:
+    return os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _taken(store: Store, holder: str, what: str) -> BusyError:

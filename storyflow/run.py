@@ -1,24 +1,18 @@
 """A running film: events as they happen, cancelling, and the result at the end.
 
-    run = storyflow.start(film, pipeline="toybox")
-    for event in run.events():      # or: async for event in run.events()
-        ...
-    result = run.result()
-
-The work goes on in a thread of its own with its own event loop, so that it neither blocks a
-running event loop nor needs one, and works inside a Ray actor. Nothing is printed.
+run = storyflow.start(film, pipeline="toybox")
+for event in run.events():      # or: async for event in run.events()
+    ...
+result = run.result()
 """
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from storyflow.draining import Draining
-from storyflow.errors import Cancelled
 from storyflow.events import Event, Finished, Result, Step
+from storyflow.running import Kind, Running
 
 Work = Callable[[Callable[[Event], None]], Awaitable[Result]]
 """The film's coroutine: takes `emit`, ends with the result or raises StoryflowError."""
@@ -26,172 +20,11 @@ Work = Callable[[Callable[[Event], None]], Awaitable[Result]]
 Ending = Callable[[BaseException], Result]
 """What to report in `Finished` when the work raised."""
 
-
-class Events:
-    """The events of a run from its beginning, to be iterated either way, by anybody, once each.
-
-    Steps that happened before the iteration began are left out; all else is kept.
-    """
-
-    def __init__(self, hub: _Hub) -> None:
-        self._hub = hub
-
-    def __iter__(self) -> Iterator[Event]:
-        inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        with self._hub.listener(inbox.put):
-            while (event := inbox.get()) is not None:
-                yield event
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        loop = asyncio.get_running_loop()
-        inbox: asyncio.Queue[Event | None] = asyncio.Queue()
-
-        def put(event: Event | None) -> None:
-            # The listener's loop may have ended before the film did.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(inbox.put_nowait, event)
-
-        with self._hub.listener(put):
-            while (event := await inbox.get()) is not None:
-                yield event
+FILM: Kind[Event, Result] = Kind("the film", Finished, lambda event: isinstance(event, Step))
 
 
-class Run:
-    """A film that is being rendered. Made by `storyflow.start`.
-
-    `draining` is the wish that `drain` tells the work.
-    """
+class Run(Running[Event, Result]):
+    """A film that is being rendered. Made by `storyflow.start`."""
 
     def __init__(self, work: Work, ending: Ending, draining: Draining | None = None) -> None:
-        self._work = work
-        self._end = ending
-        self._draining = draining or Draining()
-        self._hub = _Hub()
-        self._result: Result | None = None
-        self._error: BaseException | None = None
-        self._cancelled = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Result] | None = None
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._main, name="storyflow", daemon=True)
-        self._thread.start()
-
-    def events(self) -> Events:
-        """All events, from the first to `Finished`; sync and async iterable."""
-        return Events(self._hub)
-
-    def drain(self) -> None:
-        """Finish and store the segments that are being rendered, begin no other, and end.
-
-        A run that has rendered everything goes on to the film. Harmless when already finished.
-        """
-        self._draining.wish()
-
-    def cancel(self) -> None:
-        """Stop now; finished segments stay in the store. Harmless when already finished."""
-        with self._lock:
-            self._cancelled.set()
-            if self._loop is not None and self._task is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._task.cancel)
-
-    @property
-    def ending(self) -> Result | None:
-        """What `Finished` told, also where `result` raises; None while the run goes on."""
-        return self._result
-
-    @property
-    def done(self) -> bool:
-        """Whether the run has ended."""
-        return not self._thread.is_alive()
-
-    def result(self, timeout: float | None = None) -> Result:
-        """Wait for the end. A partial or cancelled film is a result too.
-
-        Raises InfrastructureError (disk, store, Ray) and what else stopped the run as a whole;
-        TimeoutError after `timeout` seconds.
-        """
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise TimeoutError("the film is still being rendered")
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None
-        return self._result
-
-    async def wait(self) -> Result:
-        """`result()` for coroutines: does not block the event loop."""
-        return await asyncio.to_thread(self.result)
-
-    def _main(self) -> None:
-        try:
-            result = asyncio.run(self._guarded())
-        except (asyncio.CancelledError, Cancelled) as error:
-            result = self._end(error if isinstance(error, Cancelled) else Cancelled("cancelled"))
-        except BaseException as error:
-            self._error = error
-            result = self._end(error)
-        self._result = result
-        self._hub.emit(Finished(result))
-        self._hub.close()
-
-    async def _guarded(self) -> Result:
-        with self._lock:
-            self._loop = asyncio.get_running_loop()
-            self._task = asyncio.ensure_future(self._begin())
-            if self._cancelled.is_set():
-                self._task.cancel()
-        return await self._task
-
-    async def _begin(self) -> Result:
-        return await self._work(self._hub.emit)
-
-
-class _Hub:
-    """Passes events to every listener; late listeners get what they missed, except steps."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._past: list[Event] = []
-        self._listeners: list[Callable[[Event | None], None]] = []
-        self._closed = False
-
-    def emit(self, event: Event) -> None:
-        with self._lock:
-            if not isinstance(event, Step):
-                self._past.append(event)
-            for put in self._listeners:
-                put(event)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            for put in self._listeners:
-                put(None)
-
-    def listener(self, put: Callable[[Event | None], None]) -> _Listening:
-        return _Listening(self, put)
-
-    def join(self, put: Callable[[Event | None], None]) -> None:
-        with self._lock:
-            for event in self._past:
-                put(event)
-            if self._closed:
-                put(None)
-            else:
-                self._listeners.append(put)
-
-    def leave(self, put: Callable[[Event | None], None]) -> None:
-        with self._lock:
-            if put in self._listeners:
-                self._listeners.remove(put)
-
-
-class _Listening:
-    def __init__(self, hub: _Hub, put: Callable[[Event | None], None]) -> None:
-        self._hub, self._put = hub, put
-
-    def __enter__(self) -> None:
-        self._hub.join(self._put)
-
-    def __exit__(self, *_: object) -> None:
-        self._hub.leave(self._put)
+        super().__init__(FILM, work, ending, draining)

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
 
 from storyflow.beforehand import look_ahead
 from storyflow.budget import Budget, Purse
@@ -33,7 +32,7 @@ from storyflow.series.metered import Metered
 from storyflow.series.night import Night
 from storyflow.series.orders import Grounds, fingerprint
 from storyflow.series.standing import Standing
-from storyflow.series.told import SeriesNotice, Tell
+from storyflow.series.told import SeriesNotice, Tell, ending
 from storyflow.store.store import Store
 from storyflow.wording import write_words
 
@@ -315,13 +314,6 @@ class Call:
         except Exception as error:
             # Nobody foresaw it; the others go on all the same.
             end("failed", f"{type(error).__name__}: {error}")
-
-
-def ending(error: BaseException) -> tuple[Literal["stopped", "failed"], str]:
-    """How a call ends that raised, and why."""
-    if isinstance(error, asyncio.CancelledError):
-        return "stopped", "the run was stopped"
-    return "failed", str(error) or type(error).__name__
 
 
 async def _all_of(works: Iterable[Coroutine[None, None, None]]) -> None:

@@ -25,8 +25,7 @@ from typing import Any, Literal
 from storyflow.errors import LedgerError
 
 VERSION = 1
-"""Of the tables; a ledger of a later version is left alone."""
-
+"""Of the tables; a later one's ledger is left alone."""
 WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
 
@@ -324,6 +323,17 @@ class Ledger:
         names = ", ".join(columns(RunRow))
         found = self._rows(f"SELECT {names} FROM runs WHERE series = ?{where} ORDER BY run", values)
         return tuple(RunRow(*row) for row in found)
+
+    def latest(self, series: str) -> dict[str, EpisodeRow]:
+        """What is known last of each episode, by name."""
+        names = ", ".join(f"e.{name}" for name in columns(EpisodeRow))
+        found = self._rows(
+            f"SELECT {names}, MAX(e.run) FROM episodes e JOIN runs r USING (run) "
+            "WHERE r.series = ? GROUP BY e.episode",
+            (series,),
+        )
+        rows = (EpisodeRow(*values) for *values, _ in found)
+        return {row.episode: row for row in rows}
 
     def episodes(self, series: str, night: str | None = None) -> tuple[EpisodeRow, ...]:
         """What became of episodes: run by run, in the order in which a run takes them up."""

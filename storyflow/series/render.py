@@ -15,7 +15,7 @@ from storyflow.budget import Budget, Purse
 from storyflow.claim import claimed_run
 from storyflow.draining import Draining
 from storyflow.errors import BusyError, LedgerError
-from storyflow.series.call import Call, Errand, ending
+from storyflow.series.call import Call, Errand
 from storyflow.series.ledger import Ledger
 from storyflow.series.load import episode_named
 from storyflow.series.night import Night, night_of
@@ -31,6 +31,7 @@ from storyflow.series.told import (
     SeriesOutcome,
     SeriesResult,
     Tell,
+    ending,
 )
 from storyflow.stopping import Check, stoppable
 from storyflow.store.store import Store
@@ -166,10 +167,12 @@ class _Visit:
             if row.state in ("render", "cut") or news:
                 due.append(each)
                 continue
-            outcome: EpisodeOutcome = "done"
-            if row.state != "done":
-                outcome = "broken" if row.state == "broken" else "partial"
-            each.end(EpisodeResult(row.name, outcome, error=row.error))
+            if row.state == "done":
+                film = self.grounds.folder / row.name / "film.mp4"
+                each.end(EpisodeResult(row.name, "done", film=film))
+            else:
+                outcome: EpisodeOutcome = "broken" if row.state == "broken" else "partial"
+                each.end(EpisodeResult(row.name, outcome, error=row.error))
         return due
 
     async def _work(self, due: list[Standing], ledger: Ledger, store: Store, again: bool) -> None:

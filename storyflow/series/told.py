@@ -6,6 +6,7 @@ call that renders and cuts nothing tells no SeriesBegan. Notices may come even l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,3 +131,10 @@ def worst(outcomes: set[EpisodeOutcome]) -> Outcome:
     """What a call with these episodes comes to."""
     endings: tuple[Outcome, ...] = ("failed", "stopped", "budget", "window", "partial", "broken")
     return next((outcome for outcome in endings if outcome in outcomes), "complete")
+
+
+def ending(error: BaseException) -> tuple[Literal["stopped", "failed"], str]:
+    """How a call ends that raised, and why."""
+    if isinstance(error, asyncio.CancelledError):
+        return "stopped", "the run was stopped"
+    return "failed", str(error) or type(error).__name__

@@ -212,6 +212,17 @@ def wait_until_free(place: Place, name: str, pace: Pace | None = None) -> int:
     return 0
 
 
+def holding(place: Place, name: str) -> str | None:
+    """Who holds the lease, where it is held and its holder isn't known to be dead; nothing is
+    waited for. Raises StoreError."""
+    top = _highest(place, name)
+    data = None if top is None else place.read(_object(name, top))
+    holder = None if data is None else _parse(data)
+    if holder is None or holder.released or holder.is_dead_here():
+        return None
+    return holder.text
+
+
 def _is_released(place: Place, name: str, number: int) -> bool:
     data = place.read(_object(name, number))
     holder = None if data is None else _parse(data)
