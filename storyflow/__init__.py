@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         plan_series,
         render_series,
         retry_series,
+        series_dailies,
         series_history,
         series_status,
         start_series,
@@ -80,8 +81,8 @@ _HOMES = {
     "storyflow.quality": "qc_film",
     "storyflow.reports": "report",
     "storyflow.run": "Run",
-    "storyflow.serial": "plan_series render_series retry_series series_history series_status "
-    "start_series",
+    "storyflow.serial": "plan_series render_series retry_series series_dailies series_history "
+    "series_status start_series",
     "storyflow.stores": "collect_garbage forget_runs store_inventory verify_store",
     "storyflow.storyboard.dump": "dump",
     "storyflow.storyboard.model": "Beat Film Scene Shot Title",
@@ -138,6 +139,7 @@ __all__ = [
     "retry",
     "retry_series",
     "schema",
+    "series_dailies",
     "series_history",
     "series_status",
     "show",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Unpack
 from storyflow.budget import Budget
 from storyflow.draining import Draining
 from storyflow.poison import FAILED, Failed, Poison
+from storyflow.series.dailies.write import Written, write_dailies
 from storyflow.series.history import Table, export, frame_of
 from storyflow.series.ledger import Ledger
 from storyflow.series.load import episode_named, episodes_of
@@ -159,3 +160,19 @@ def series_history(
     if to is not None:
         export(frame, Path(to))
     return frame
+
+
+def series_dailies(
+    series: Series | str | Path,
+    night: str | None = None,
+    *,
+    to: str | Path | None = None,
+    **where: Unpack[Where],
+) -> Written:
+    """Write the dailies of a night: a page, and the same as JSON beside it; renders nothing.
+
+    `night` is the date on which it began; without one it is the last that rendered or is over.
+    `to` is the page, .html, instead of dailies/NIGHT.html beside the films. Raises InputError,
+    InfrastructureError.
+    """
+    return write_dailies(Grounds(series, where), night, datetime.now(UTC), Path(to) if to else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from storyflow.qc.verdicts import Level
 from storyflow.reporting.look import Shown
@@ -196,3 +196,7 @@ class Dailies:
     calls: tuple[Call, ...]
     next: Next
     notices: tuple[str, ...] = ()
+
+    def as_data(self) -> object:
+        """The same as values for JSON."""
+        return TypeAdapter(Dailies).dump_python(self, mode="json")
