@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from storyflow.draining import Draining
 from storyflow.errors import FarmError, StoryflowError
 from storyflow.events import Result
 from storyflow.jobs.perform import open_job
+from storyflow.jobs.series.performing import open_series
 from storyflow.jobs.server import JobExists, Phase, ServerJob
+from storyflow.series.told import SeriesResult, Tell
 
 ADDRESS = "http://head:8265"
 
@@ -70,9 +74,7 @@ class FakeServer:
 
     def run(self, id: str) -> Result | None:
         """Render a job in this process as its command would; None where it was refused."""
-        folder = self.folder / id
-        cluster = folder / "cluster.yaml"
-        cluster.write_text(cluster.read_text().replace("address: auto", "address: in-process"))
+        folder = self._here(id)
         try:
             performance = open_job(folder / "job.json")
         except StoryflowError as error:
@@ -82,3 +84,17 @@ class FakeServer:
         performance.publish(result)
         self.set(id, "failed" if result.exit_code else "succeeded", result.exit_code)
         return result
+
+    def run_series(self, id: str, tell: Tell = lambda event: None) -> SeriesResult:
+        """The same for the job of a series, whose folder then goes."""
+        performance = open_series(self._here(id) / "job.json")
+        result = asyncio.run(performance.work(tell, Draining()))
+        performance.clear()
+        self.set(id, "failed" if result.exit_code else "succeeded", result.exit_code)
+        return result
+
+    def _here(self, id: str) -> Path:
+        folder = self.folder / id
+        cluster = folder / "cluster.yaml"
+        cluster.write_text(cluster.read_text().replace("address: auto", "address: in-process"))
+        return folder

@@ -80,11 +80,11 @@ def test_what_is_sent_is_small_and_whole(studio: Studio, cluster: FakeServer) ->
 
 @pytest.mark.parametrize("name", ["toybox", "slate", "skyreels-v2-df-1.3b-540p"])
 def test_a_profile_is_sent_as_it_is(name: str, tmp_path: Path) -> None:
-    from storyflow.jobs.ticket import _yaml
+    from storyflow.jobs.ticket import yaml_text
 
     profile = load_profile(name)[1]
     file = tmp_path / "sent.yaml"
-    file.write_text(_yaml(profile))
+    file.write_text(yaml_text(profile))
     assert load_profile(file)[1] == profile
 
 

@@ -111,7 +111,7 @@ def submit(
         return
     for piece in jobs.tail(job):
         print(piece, end="", flush=True)
-    _end(jobs.wait(job))
+    end(jobs.wait(job))
 
 
 @app.command()
@@ -176,7 +176,7 @@ def wait(film: JobName, address: JobApi = None) -> None:
     from storyflow import jobs
 
     job = jobs.find_job(film, address=address)
-    _end(jobs.wait(job, told=lambda now: print(f"{job.id}: {now.state}") if now.live else None))
+    end(jobs.wait(job, told=lambda now: print(f"{job.id}: {now.state}") if now.live else None))
 
 
 @app.command()
@@ -228,7 +228,7 @@ def perform(
     raise typer.Exit(code)
 
 
-def _end(now: JobStatus) -> NoReturn:
+def end(now: JobStatus) -> NoReturn:
     """Say how a job ended, and leave with its exit code."""
     if now.state == "complete":
         print(f"{now.job.id}: complete")

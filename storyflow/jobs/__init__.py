@@ -6,6 +6,8 @@
     state = jobs.wait(job)
     film = jobs.fetch(job).film
 
+A series is one job: `submit_series` and `fetch_series`.
+
 The cluster is reached through the job API of its Ray. What is too large for that, pictures, clips
 and the film itself, goes through the store, which this machine and the cluster must both see.
 """
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from storyflow.jobs.fetching import fetch
     from storyflow.jobs.find import find_job
     from storyflow.jobs.follow import cancel, list_jobs, log, status, tail, wait
+    from storyflow.jobs.series import FetchedSeries, Submission, fetch_series, submit_series
     from storyflow.jobs.submitting import submit
     from storyflow.jobs.values import Fetched, JobHandle, JobStatus
 
@@ -26,6 +29,7 @@ _HOMES = {
     "storyflow.jobs.fetching": "fetch",
     "storyflow.jobs.find": "find_job",
     "storyflow.jobs.follow": "cancel list_jobs log status tail wait",
+    "storyflow.jobs.series": "FetchedSeries Submission fetch_series submit_series",
     "storyflow.jobs.submitting": "submit",
     "storyflow.jobs.values": "Fetched JobHandle JobStatus",
 }
@@ -33,15 +37,19 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Fetched",
+    "FetchedSeries",
     "JobHandle",
     "JobStatus",
+    "Submission",
     "cancel",
     "fetch",
+    "fetch_series",
     "find_job",
     "list_jobs",
     "log",
     "status",
     "submit",
+    "submit_series",
     "tail",
     "wait",
 ]

@@ -96,8 +96,8 @@ def write_package(folder: Path, package: Package) -> str:
     if package.cut is not None:
         cut_path(storyboard).write_text(cut_text(package.cut), encoding="utf-8")
     profile.parent.mkdir()
-    profile.write_text(_yaml(package.profile), encoding="utf-8")
-    (folder / CLUSTER).write_text(_yaml(package.cluster), encoding="utf-8")
+    profile.write_text(yaml_text(package.profile), encoding="utf-8")
+    (folder / CLUSTER).write_text(yaml_text(package.cluster), encoding="utf-8")
     if package.failed is not None:
         (folder / FAILED).write_bytes(package.failed)
     text = json.dumps(package.ticket.model_dump(mode="json"), indent=1, ensure_ascii=False)
@@ -122,7 +122,7 @@ def read_ticket(path: Path) -> Ticket:
         ) from None
 
 
-def _yaml(settings: Strict) -> str:
+def yaml_text(settings: Strict) -> str:
     """Settings as YAML that reads back as equal settings."""
     data = settings.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
