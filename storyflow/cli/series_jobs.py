@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -105,9 +106,8 @@ def perform_series(
     """Render a submitted series; the cluster runs this."""
     from storyflow.cli.series_render import watched
     from storyflow.jobs.series.performing import open_series
-    from storyflow.series.run import SeriesRun
 
     performance = open_series(ticket)
-    _, code = watched(SeriesRun(performance.work))
+    _, code = watched(performance.start(), shlex.join([*performance.ticket.command, "--retry"]))
     performance.clear()
     raise typer.Exit(code)

@@ -44,8 +44,12 @@ class Where(TypedDict, total=False):
 class Grounds:
     """Where a series is rendered: its cluster, store, folder and ledger.
 
+    `command` is what an author calls to go on, where that is not a verb on this machine.
+
     Raises ProfileError for a cluster file that can't be used.
     """
+
+    command: tuple[str, ...] = ()
 
     def __init__(self, series: Series | str | Path, where: Where | None = None) -> None:
         self.series = series if isinstance(series, Series) else load_series(series)

@@ -6,6 +6,7 @@ failed for good, which films are there.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Mapping
@@ -35,7 +36,8 @@ from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.poison import FAILED
 from storyflow.series.night import night_of
 from storyflow.series.render import Wishes, render_series
-from storyflow.series.told import SeriesResult, Tell
+from storyflow.series.run import SeriesRun
+from storyflow.series.told import SeriesResult, Tell, ending
 from storyflow.store.place import is_url
 from storyflow.store.store import Store
 
@@ -54,13 +56,27 @@ class SeriesPerformance:
     bases: Mapping[str, str]
     folder: Path
 
+    def start(self) -> SeriesRun:
+        """Begin to render."""
+        draining, title = Draining(), self.grounds.series.series
+
+        async def work(tell: Tell) -> SeriesResult:
+            return await self.work(tell, draining)
+
+        def before(error: BaseException) -> SeriesResult:
+            night = night_of(self.grounds.series.rules, datetime.now(UTC)).date.isoformat()
+            outcome, why = ending(error)
+            return SeriesResult(title, night, outcome, error=why)
+
+        return SeriesRun(work, before, draining)
+
     async def work(self, tell: Tell, draining: Draining) -> SeriesResult:
         """Render, and keep what was made. Raises what `render_series` does."""
         keeper = Keeper(self.store, self.grounds, self.ticket, self.kept, dict(self.bases))
         with keeper.listening(tell) as told:
             wishes = Wishes(doctor=self.ticket.doctor)
             result = await render_series(self.grounds, told, draining, wishes=wishes)
-        keeper.end(result)
+        await asyncio.to_thread(keeper.end, result)
         return result
 
     def clear(self) -> None:

@@ -40,6 +40,7 @@ class SentGrounds(Grounds):
         cast: Mapping[str, Path],
         placed: Mapping[str, Mapping[str, Path]],
     ) -> None:
+        self.command = ticket.command
         self._bundle, self._kept, self._placed = folder, kept, placed
         self._sent = {each.name: each for each in ticket.episodes}
         series = load_series(folder / ticket.series)

@@ -32,6 +32,8 @@ def render_command(grounds: Grounds) -> str:
 
 
 def _command(grounds: Grounds, verb: str, *more: str) -> str:
+    if grounds.command:
+        return shlex.join([*grounds.command, *(["--retry"] if verb == "retry" else [])])
     file = grounds.series.origin.file
     words = ["storyflow", "series", verb, str(Path(file).absolute()) if file else "SERIES", *more]
     where = grounds.where
