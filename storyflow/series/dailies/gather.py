@@ -91,7 +91,7 @@ def _episodes(
     for row in segments:
         if row.outcome == "rendered":
             rendered[row.episode].append(row)
-    sheets = [plan_sheet(Path(each.last.folder), rendered[each.last.episode]) for each in made]
+    sheets = [plan_sheet(_folder(grounds, each), rendered[each.last.episode]) for each in made]
     width = width_for(sheets)
     store = Store(grounds.store, grounds.cluster.cache.limit)
     return tuple(
@@ -100,7 +100,7 @@ def _episodes(
 
 
 def _episode(tally: Tally, sheet: Sheet, store: Store, width: int) -> EpisodeNight:
-    row, folder = tally.last, Path(tally.last.folder)
+    row, folder = tally.last, sheet.folder
     findings, stale = _findings(folder)
     made = EpisodeNight(
         name=row.episode,
@@ -124,6 +124,12 @@ def _episode(tally: Tally, sheet: Sheet, store: Store, width: int) -> EpisodeNig
         stale=stale,
     )
     return replace(made, sheet=tuple(pictures(sheet, store, width)))
+
+
+def _folder(grounds: Grounds, tally: Tally) -> Path:
+    """Where the film lies; films may have been moved since they were rendered."""
+    here = grounds.folder / tally.last.episode
+    return here if here.is_dir() else Path(tally.last.folder)
 
 
 def _there(path: Path) -> str | None:
