@@ -59,40 +59,11 @@ class _View:
         self.to_render = 0
 
     def show(self, event: Event) -> None:
-        line = self._line(event)
+        line = line_of(event)
         if line is not None:
             self.console.print(line, highlight=False, soft_wrap=True)
         if self.console.is_terminal:
             self._advance(event)
-
-    def _line(self, event: Event) -> str | None:
-        match event:
-            case Planned(film=film, segments=n, reusable=reusable):
-                return (
-                    f"[bold]{escape(film)}[/]: {_count(n, 'segment')}, {reusable} in the store, "
-                    f"{n - reusable} to render"
-                )
-            case Notice(text=text):
-                return f"[yellow]{escape(text)}[/]"
-            case PromptsWritten(gpu_seconds=seconds):
-                return f"[dim]prompts written in {seconds:.0f} GPU-seconds[/]"
-            case WorkerReady(worker=worker, numerics=numerics):
-                return f"[dim]{worker} ready ({escape(numerics)})[/]"
-            case WorkerLost(worker=worker, segment=segment, cause=cause):
-                held = f" while rendering {segment}" if segment else ""
-                return f"[yellow]{worker} lost{held}: {escape(cause)}[/]"
-            case SegmentDone(segment=name, key=key, reused=True):
-                return f"[green]reuse[/]  {name} (key {key[:8]}…)"
-            case SegmentDone(segment=name, worker=worker, seconds=seconds):
-                return f"[green]render[/] {name} on {worker} … {_took(seconds)}"
-            case ShotFailed(segment=name, error=error, missing=missing):
-                lost = f"; missing from the film: {', '.join(missing)}" if missing else ""
-                return f"[red]failed[/] {name}: {escape(error)}{lost}"
-            case CutStarted(frames=frames, missing=missing):
-                cards = f", cards for {', '.join(missing)}" if missing else ""
-                return f"cut    {_count(frames, 'frame')}{cards}"
-            case _:
-                return None
 
     def _advance(self, event: Event) -> None:
         match event:
@@ -127,10 +98,42 @@ class _View:
         if self.started is None or not self.rendered or self.rendered >= self.to_render:
             return ""
         seconds = (time.monotonic() - self.started) / self.rendered
-        return f"about {_span(seconds * (self.to_render - self.rendered))} left"
+        return f"about {span(seconds * (self.to_render - self.rendered))} left"
 
 
-def _count(n: int, noun: str) -> str:
+def line_of(event: Event) -> str | None:
+    """What an event says to people, with rich's markup; None for what only moves a bar."""
+    match event:
+        case Planned(film=film, segments=n, reusable=reusable):
+            return (
+                f"[bold]{escape(film)}[/]: {count(n, 'segment')}, {reusable} in the store, "
+                f"{n - reusable} to render"
+            )
+        case Notice(text=text):
+            return f"[yellow]{escape(text)}[/]"
+        case PromptsWritten(gpu_seconds=seconds):
+            return f"[dim]prompts written in {seconds:.0f} GPU-seconds[/]"
+        case WorkerReady(worker=worker, numerics=numerics):
+            return f"[dim]{worker} ready ({escape(numerics)})[/]"
+        case WorkerLost(worker=worker, segment=segment, cause=cause):
+            held = f" while rendering {segment}" if segment else ""
+            return f"[yellow]{worker} lost{held}: {escape(cause)}[/]"
+        case SegmentDone(segment=name, key=key, reused=True):
+            return f"[green]reuse[/]  {name} (key {key[:8]}…)"
+        case SegmentDone(segment=name, worker=worker, seconds=seconds):
+            return f"[green]render[/] {name} on {worker} … {_took(seconds)}"
+        case ShotFailed(segment=name, error=error, missing=missing):
+            lost = f"; missing from the film: {', '.join(missing)}" if missing else ""
+            return f"[red]failed[/] {name}: {escape(error)}{lost}"
+        case CutStarted(frames=frames, missing=missing):
+            cards = f", cards for {', '.join(missing)}" if missing else ""
+            return f"cut    {count(frames, 'frame')}{cards}"
+        case _:
+            return None
+
+
+def count(n: int, noun: str) -> str:
+    """`1 shot`, `2 shots`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
@@ -138,7 +141,8 @@ def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """`40 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

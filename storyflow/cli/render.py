@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -35,9 +37,14 @@ from storyflow.cli.options import (
 if TYPE_CHECKING:
     from types import FrameType
 
+    from rich.console import Console
+
     from storyflow.events import Result
     from storyflow.run import Run
+    from storyflow.running import Running
 
+E = TypeVar("E")
+R = TypeVar("R")
 
 AsPreview = Annotated[
     bool,
@@ -150,6 +157,28 @@ def retry(
     print(f"{count} will be tried again by the next render" if again else "nothing had failed")
 
 
+@contextmanager
+def stopped_by_signals(run: Running[E, R], console: Console) -> Iterator[list[int]]:
+    """Inside the block the first signal drains a run, the second cancels it. Yields the exit codes
+    of the signals that came."""
+    code: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        code.append(128 + number)
+        if len(code) > 1:
+            run.cancel()
+        else:
+            run.drain()
+            console.print("[yellow]stopping when what is being rendered is stored[/]")
+
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield code
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def follow(run: Run) -> NoReturn:
     """Watch a run to its end and leave with its exit code."""
     _, code = watched(run)
@@ -168,29 +197,16 @@ def watched(run: Run) -> tuple[Result, int]:
     from storyflow.record import read_record
     from storyflow.tables import print_account
 
-    code: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        code.append(128 + number)
-        if len(code) > 1:
-            run.cancel()
-        else:
-            run.drain()
-            console.print("[yellow]stopping when what is being rendered is stored[/]")
-
     console = Console()
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        watch(run.events(), console)
-        result = run.result()
-    except StoryflowError:
-        raise
-    except Exception as error:
-        # What nobody foresaw is told beside the film.
-        raise typer.Exit(report(error, run.ending.folder if run.ending else None)) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with stopped_by_signals(run, console) as code:
+        try:
+            watch(run.events(), console)
+            result = run.result()
+        except StoryflowError:
+            raise
+        except Exception as error:
+            # What nobody foresaw is told beside the film.
+            raise typer.Exit(report(error, run.ending.folder if run.ending else None)) from None
     for line in summary(result):
         console.print(line, highlight=False, soft_wrap=True)
     record = read_record(result.folder) if result.rendered else None

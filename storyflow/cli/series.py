@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storyflow.cli.app import app, print_json
-from storyflow.cli.options import Address, AsJson, StoreFolder, Workers
+from storyflow.cli.options import (
+    Address,
+    AllowOutside,
+    AsJson,
+    Settings,
+    StoreFolder,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from storyflow.series.orders import Where
 
 series = typer.Typer(
-    name="series", help="Plan a series of films and see its accounts.", no_args_is_help=True
+    name="series",
+    help="Many films, night after night: plan, render, see how they stand.",
+    no_args_is_help=True,
 )
 app.add_typer(series)
 
@@ -33,16 +42,17 @@ def plan(
     cluster: Cluster = None,
     store: StoreFolder = None,
     out: Out = None,
+    settings: Settings = None,
     address: Address = None,
     workers: Workers = None,
+    allow_outside: AllowOutside = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what the next renders would do, per episode and in all."""
     import storyflow
 
-    made = storyflow.plan_series(
-        file, **_where(cluster, store, out, address=address, workers=workers)
-    )
+    where = where_of(cluster, store, out, settings, address, workers, allow_outside)
+    made = storyflow.plan_series(file, **where)
     if as_json:
         print_json(made.as_data())
     else:
@@ -71,7 +81,7 @@ def history(
     known = next((name for name in TABLES if name == table), None)
     if known is None:
         raise typer.BadParameter(f"there is no table {table}; use {', '.join(TABLES)}")
-    frame = storyflow.series_history(file, known, to=to, **_where(cluster, store, out))
+    frame = storyflow.series_history(file, known, to=to, **where_of(cluster, store, out))
     if to is not None:
         print(f"{to}: {len(frame)} rows")
     elif as_json:
@@ -80,14 +90,22 @@ def history(
         print(frame.to_string(index=False) if len(frame) else "nothing was rendered yet")
 
 
-def _where(
+def where_of(
     cluster: str | None,
     store: str | None,
     out: Path | None,
-    *,
+    settings: list[str] | None = None,
     address: str | None = None,
     workers: int | None = None,
+    allow_outside: bool = False,
 ) -> Where:
+    """What the options say instead of the rules."""
     return {
-        "cluster": cluster, "store": store, "out": out, "address": address, "workers": workers
-    }  # fmt: skip
+        "cluster": cluster,
+        "store": store,
+        "out": out,
+        "settings": tuple(settings or ()),
+        "address": address,
+        "workers": workers,
+        "allow_outside": allow_outside,
+    }

@@ -119,5 +119,6 @@ def _status(
     elif state in ("render", "cut") and row is not None and row.error:
         error = row.error
         state = "failed" if row.outcome == "failed" else state
-    stored = plan.segments - len(plan.render)
-    return EpisodeStatus(plan.name, plan.title, state, plan.segments, stored, used, since, error)
+    return EpisodeStatus(
+        plan.name, plan.title, state, plan.segments, plan.reuse, used, since, error
+    )

@@ -1,12 +1,16 @@
-"""What a series plan looks like on a terminal."""
+"""What the plan and the status of a series look like on a terminal."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from storyflow.series.plan import EpisodePlan, SeriesPlan
+from storyflow.series.status import SeriesStatus
 
 
 def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
@@ -43,6 +47,51 @@ def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
         console.print(f"night of {plan.night}: {left} left of the budget{nights}", highlight=False)
     if not plan.open:
         console.print(f"the window opens at {plan.opens}", highlight=False)
+
+
+def print_status(status: SeriesStatus, console: Console | None = None) -> None:
+    """A row per episode, who is at work, and what the night has left."""
+    console = console or Console()
+    table = Table(title=escape(status.title), title_justify="left")
+    table.add_column("episode")
+    table.add_column("state")
+    for name in ("segments", "stored", "GPU-hours tonight"):
+        table.add_column(name, justify="right")
+    for each in status.episodes:
+        since = f" since {_clock(each.since)}" if each.since else ""
+        hours = f"{each.gpu_seconds / 3600:.4g}"
+        name, state = escape(each.name), f"{each.state}{since}"
+        table.add_row(name, state, str(each.segments), str(each.stored), hours)
+    console.print(table)
+    for each in status.episodes:
+        if each.error:
+            line = f"{escape(each.name)}: {escape(each.error)}"
+            console.print(line, soft_wrap=True, highlight=False)
+    for line in _standing(status):
+        console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def _standing(status: SeriesStatus) -> Iterator[str]:
+    if status.at_work is not None:
+        since = status.at_work.since
+        work = f"renders since {_clock(since)}" if since else "is planning"
+        yield f"{status.at_work.who} {work}"
+    elif status.lost:
+        yield "the last call died; the next one goes on from there"
+    else:
+        yield "nobody renders"
+    cost = "" if status.money is None else f", {status.money:.2f} {status.currency}"
+    used = f"night of {status.night}: {status.used / 3600:.4g} GPU-hours used{cost}"
+    yield used if status.left is None else f"{used}; {status.left / 3600:.4g} left of the budget"
+    if status.closes:
+        yield f"the window closes at {_clock(status.closes)}"
+    if status.opens:
+        yield f"the window opens at {_clock(status.opens)}"
+
+
+def _clock(moment: str) -> str:
+    """`2026-01-10 23:04`, in this machine's time."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _remarks(each: EpisodePlan) -> tuple[str, ...]:
