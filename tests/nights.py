@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +58,13 @@ def rendered(
     tell: Tell = lambda event: None,
 ) -> SeriesResult:
     """Render it, as if it were `now`."""
-    return asyncio.run(render_series(Grounds(file), tell, draining, lambda: now))
+
+    def work() -> SeriesResult:
+        return asyncio.run(render_series(Grounds(file), tell, draining, lambda: now))
+
+    # A browser that is being driven has a loop in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def heard(file: Path, now: datetime = NOW) -> list[SeriesEvent]:
