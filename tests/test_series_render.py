@@ -16,7 +16,7 @@ from storyflow.series.ledger import Ledger
 from storyflow.series.orders import Grounds
 from storyflow.series.plan import plan_series
 from storyflow.series.render import render_series
-from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesResult
+from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesNotice, SeriesResult
 from storyflow.store.store import Store
 
 NOW = datetime(2026, 1, 10, 23, tzinfo=UTC)
@@ -31,6 +31,7 @@ def rendered(
     also: Callable[[str, Event], None] = lambda name, event: None,
 ) -> SeriesResult:
     def tell(event: SeriesEvent) -> None:
+        assert not isinstance(event, SeriesNotice), event
         if isinstance(event, EpisodeTold):
             if told is not None:
                 told.append((event.episode, event.event))

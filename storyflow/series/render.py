@@ -6,6 +6,7 @@ taken over.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from datetime import UTC, datetime
 from storyflow.budget import Budget, Purse
 from storyflow.claim import claimed_run
 from storyflow.draining import Draining
-from storyflow.errors import BusyError, LedgerError
+from storyflow.errors import BusyError, FarmError, LedgerError
 from storyflow.series.call import Call, Errand
+from storyflow.series.dailies.write import write_dailies
 from storyflow.series.ledger import Ledger
 from storyflow.series.load import episode_named
 from storyflow.series.night import Night, night_of
@@ -33,6 +35,7 @@ from storyflow.series.told import (
     Tell,
     ending,
 )
+from storyflow.series.webhook import posting
 from storyflow.stopping import Check, stoppable
 from storyflow.store.store import Store
 
@@ -74,14 +77,16 @@ async def render_series(
     machines can't be used; what becomes of an episode is in the result. SeriesEnded is told in any
     case.
     """
-    visit = _Visit(grounds, tell, draining or Draining(), clock, wishes)
-    try:
-        result = await visit.render()
-    except BaseException as error:
-        tell(SeriesEnded(visit.ended(*ending(error))))
-        raise
-    tell(SeriesEnded(result))
-    return result
+    night = night_of(grounds.series.rules, clock())
+    async with posting(grounds, tell, night.date.isoformat()) as tell:
+        visit = _Visit(grounds, tell, draining or Draining(), clock, wishes)
+        try:
+            result = await visit.render()
+        except BaseException as error:
+            tell(SeriesEnded(visit.ended(*ending(error))))
+            raise
+        tell(SeriesEnded(result))
+        return result
 
 
 class _Visit:
@@ -117,8 +122,13 @@ class _Visit:
             ledger = stack.enter_context(Ledger.writing(grounds.ledger))
             again = retries(grounds, ledger, self.night)
             await self._plan(ledger, only)
-            if due := self._due(ledger):
-                await self._work(due, ledger, store, again)
+            try:
+                if due := self._due(ledger):
+                    await self._work(due, ledger, store, again)
+            except FarmError:
+                await self._dailies()
+                raise
+            await self._dailies()
             return self.ended(outcome_of(self.standing))
 
     def ended(self, outcome: SeriesOutcome, error: str = "") -> SeriesResult:
@@ -198,6 +208,13 @@ class _Visit:
                 ledger.end_run(self.run, *ending(error))
             raise
         ledger.end_run(self.run, outcome_of(due))
+
+    async def _dailies(self) -> None:
+        """The page of the night until now. It is not what the night is for: it never fails it."""
+        try:
+            await asyncio.to_thread(write_dailies, self.grounds, self._date, self.clock())
+        except Exception as error:
+            self._notice(f"no dailies were written: {error}")
 
     def _only(self) -> Collection[str] | None:
         """The names of the episodes that were asked for, as the series has them."""
