@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -13,14 +12,14 @@ from pathlib import Path
 import pytest
 from films import SMALL, Studio
 from media_files import picture_file
-from ray_head import ATTEMPTS, Head, end, ray_head
+from other_node import other_node
+from ray_head import Head, ray_head
 
 from storyflow import jobs
 from storyflow.errors import InputError
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-OTHER_NODE = Path(__file__).with_name("other_node.py")
 TOKEN = "0123456789abcdef" * 3
 FILM = """\
 film: Door
@@ -46,29 +45,6 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
 def submit(studio: Studio, head: Head, **options: object) -> jobs.JobHandle:
     options = {**studio.options, "address": head.jobs, "workers": 1, **options}
     return jobs.submit(studio.file, **options)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def other_node(around: list[str], head: Head, store: Path) -> Iterator[None]:
-    """A second node. As every node it may fail to start on a busy machine, and is tried again."""
-    command = [*around, sys.executable, str(OTHER_NODE), head.address, str(store)]
-    for _ in range(ATTEMPTS):
-        node = subprocess.Popen(
-            command, env=head.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            assert node.stdin is not None and node.stdout is not None
-            while (line := node.stdout.readline()) not in (b"up\n", b""):
-                pass
-            if line:
-                yield
-                node.stdin.close()
-                node.wait()
-                return
-        finally:
-            end(node)
-    raise RuntimeError(f"the node did not start in {ATTEMPTS} attempts")
 
 
 def test_a_film_is_submitted_followed_cancelled_submitted_again_and_fetched(
@@ -120,13 +96,9 @@ def test_a_worker_on_a_node_with_another_folder_of_that_name_is_refused(
     studio: Studio, head: Head, tmp_path: Path
 ) -> None:
     """The second node has its own mount of the store's path, as a laptop has its own disk."""
-    unshare = shutil.which("unshare")
-    probe = ["mount", "-t", "tmpfs", "none", str(tmp_path)]
-    if unshare is None or subprocess.run([unshare, "--mount", *probe]).returncode:
-        pytest.skip("needs leave to mount a file system in a namespace of its own")
     store = tmp_path / "store"
     store.mkdir()
-    with other_node([unshare, "--mount"], head, store):
+    with other_node(head, store, "another"):
         cluster = tmp_path / "cluster.yaml"
         cluster.write_text("workers: {count: 1, accelerator: OTHER}\n")
         job = submit(studio, head, cluster=cluster, workers=None, name="elsewhere")
