@@ -11,16 +11,19 @@ from rich.table import Table
 
 from storyflow.series.plan import EpisodePlan, SeriesPlan
 from storyflow.series.status import SeriesStatus
+from storyflow.tables import PIPED_WIDTH
 
 
 def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
     """A row per episode, the totals, and how they fit into the night's budget."""
-    console = console or Console()
-    table = Table(title=escape(plan.title), title_justify="left")
-    table.add_column("episode")
-    for name in ("shots", "seconds", "segments", "reuse", "render", "GPU-hours", "cost"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
+    console, table = _begun(plan.title, len(plan.episodes), console)
+    table.add_column("episode", overflow="fold")
+    for name in ("shots", "seconds", "segments", "reuse", "render", "GPU-hours"):
+        table.add_column(name, justify="right", no_wrap=True)
+    priced = any(each.money is not None for each in plan.episodes)
+    if priced:
+        table.add_column(escape(plan.currency), justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for each in plan.episodes:
         table.add_row(
             escape(each.name),
@@ -30,7 +33,7 @@ def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
             str(each.reuse),
             str(len(each.render)),
             f"{each.gpu_hours:.4g}",
-            "" if each.money is None else f"{each.money:.2f}",
+            *(["" if each.money is None else f"{each.money:.2f}"] if priced else []),
             each.state,
         )
     console.print(table)
@@ -42,7 +45,7 @@ def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
     count = "1 segment" if plan.render == 1 else f"{plan.render} segments"
     console.print(f"{count} to render, {hours}{cost}", highlight=False)
     if plan.left is not None:
-        nights = "" if plan.nights is None else f"; about {plan.nights} nights in all"
+        nights = f"; {_nights(plan.nights)}" if plan.nights else ""
         left = f"{plan.left / 3600:.4g} GPU-hours"
         console.print(f"night of {plan.night}: {left} left of the budget{nights}", highlight=False)
     if not plan.open:
@@ -51,12 +54,11 @@ def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
 
 def print_status(status: SeriesStatus, console: Console | None = None) -> None:
     """A row per episode, who is at work, and what the night has left."""
-    console = console or Console()
-    table = Table(title=escape(status.title), title_justify="left")
-    table.add_column("episode")
-    table.add_column("state")
+    console, table = _begun(status.title, len(status.episodes), console)
+    table.add_column("episode", overflow="fold")
+    table.add_column("state", no_wrap=True)
     for name in ("segments", "stored", "GPU-hours tonight"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for each in status.episodes:
         since = f" since {_clock(each.since)}" if each.since else ""
         hours = f"{each.gpu_seconds / 3600:.4g}"
@@ -69,6 +71,19 @@ def print_status(status: SeriesStatus, console: Console | None = None) -> None:
             console.print(line, soft_wrap=True, highlight=False)
     for line in _standing(status):
         console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def _begun(title: str, episodes: int, console: Console | None) -> tuple[Console, Table]:
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    count = "1 episode" if episodes == 1 else f"{episodes} episodes"
+    console.print(f"[bold]{escape(title)}[/], {count}", highlight=False, soft_wrap=True)
+    return console, Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+
+
+def _nights(count: int) -> str:
+    return "all of it fits" if count == 1 else f"about {count} nights in all"
 
 
 def _standing(status: SeriesStatus) -> Iterator[str]:
