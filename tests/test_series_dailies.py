@@ -29,7 +29,7 @@ from storyflow.series.dailies.page import gpu, money, page
 from storyflow.series.dailies.write import write_dailies
 from storyflow.series.ledger import EpisodeRow, Ledger
 from storyflow.series.orders import Grounds
-from storyflow.series.told import EpisodeTold, SeriesEvent
+from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesNotice
 
 MORNING = datetime(2026, 1, 11, 7, tzinfo=UTC)
 
@@ -333,7 +333,32 @@ def test_gpu_time_is_told_for_people(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(None, "–"), (0, "0.00"), (12.345, "12.35"), (0.0812, "0.081"), (0.000152, "0.00015")],  # noqa: RUF001
+    [(None, "–"), (0, "0.00"), (12.345, "12.35"), (0.0812, "0.081"), (0.00002, "<0.0001")],  # noqa: RUF001
 )
 def test_money_is_told_for_people(amount: float | None, text: str) -> None:
     assert money(amount) == text
+
+
+def test_each_call_leaves_its_night_s_dailies_even_where_it_had_nothing_to_do(
+    copied: Path,
+) -> None:
+    tomorrow = NOW.replace(day=11)
+    written = copied.parent / "renders/series/dailies"
+    assert sorted(path.name for path in written.iterdir()) == [f"{NIGHT}.html", f"{NIGHT}.json"]
+    rendered(copied, tomorrow)
+    data = json.loads((written / "2026-01-11.json").read_text())
+    assert (data["night"], data["episodes"]) == ("2026-01-11", [])
+    assert [failure["episode"] for failure in data["failures"]] == ["e2", "e3"]
+    # Outside of the window nothing is planned, and no page of a night to come is made.
+    rendered(copied, MORNING.replace(day=12))
+    assert not (written / "2026-01-12.html").exists()
+
+
+def test_dailies_that_can_not_be_written_are_a_notice(tmp_path: Path) -> None:
+    file = series_in(tmp_path, episodes={"e1": EPISODES["e1"]})
+    (tmp_path / "renders/series").mkdir(parents=True)
+    (tmp_path / "renders/series/dailies").write_text("in the way")
+    told: list[SeriesEvent] = []
+    assert rendered(file, tell=told.append).outcome == "complete"
+    notices = [event.text for event in told if isinstance(event, SeriesNotice)]
+    assert any(text.startswith("no dailies were written: can't write") for text in notices)

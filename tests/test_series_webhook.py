@@ -10,16 +10,19 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hooked import Answer, Listener, listening
-from test_series_plan import SERIES, series_in
+from test_series_plan import NOW, SERIES, series_in
 
 from storyflow.errors import InputError
+from storyflow.series import render, webhook
 from storyflow.series.courier import MOST_WAITING, Address, Courier, secret_of, signature
 from storyflow.series.orders import Grounds, Where
 from storyflow.series.plan import EpisodePlan
+from storyflow.series.render import render_series
 from storyflow.series.told import (
     EpisodeEnded,
     EpisodeResult,
@@ -273,3 +276,34 @@ def test_an_address_can_come_from_the_environment(tmp_path, monkeypatch):
 def test_a_secret_that_is_no_base64_is_refused():
     with pytest.raises(InputError, match="not base64"):
         secret_of("whsec_***")
+
+
+def test_a_render_tells_its_webhook_once_of_what_happens(tmp_path):
+    broken = {"e3.yaml": "film: Broken\nshots: [{do: '@bell rings'}]\n"}
+    with listening() as listener:
+        grounds = grounds_with(tmp_path, f"'{listener.url}'")
+        for name, text in broken.items():
+            (tmp_path / name).write_text(text)
+        result = asyncio.run(render_series(grounds, lambda event: None, None, lambda: NOW))
+        again = asyncio.run(render_series(grounds, lambda event: None, None, lambda: NOW))
+    assert (result.outcome, again.outcome) == ("broken", "broken")
+    assert listener.events == ["start", "failure", "finish"]
+    failure, finish = listener.got[1].data, listener.got[2].data
+    assert (failure["episode"], failure["outcome"]) == ("e3", "broken")
+    assert finish["counts"] == {"complete": 2, "broken": 1}
+    assert Path(finish["dailies"]).is_file()
+
+
+def test_a_render_is_no_worse_for_a_webhook_that_is_down(tmp_path):
+    told: list[SeriesEvent] = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        grounds = grounds_with(tmp_path, f"{{url: '{url}', on: finish}}")
+        posting = partial(webhook.posting, patience=PATIENCE, pauses=AT_ONCE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(render, "posting", posting)
+            result = asyncio.run(render_series(grounds, told.append, None, lambda: NOW))
+    assert (result.outcome, result.exit_code) == ("complete", 0)
+    (notice,) = (event.text for event in told if isinstance(event, SeriesNotice))
+    assert "the message of finish did not reach the webhook" in notice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from storyflow.poison import FAILED, Poison
@@ -37,30 +37,44 @@ def failures(
     made: Sequence[Tally],
     rows: Sequence[SegmentRow],
     plan: Iterable[EpisodePlan],
-) -> Iterator[Failure]:
-    """What failed in the night, in its order, and what the plan says is broken or left."""
+) -> tuple[Failure, ...]:
+    """What failed in the night, and what the plan says is broken or left, as the series has it."""
     states = {each.name: each for each in plan}
-    told: set[str] = set()
+    found = [*_of_night(grounds, made, rows, states)]
+    told = {failure.episode for failure in found}
+    found += _of_plan(grounds, [each for each in states.values() if each.name not in told])
+    places = {name: place for place, name in enumerate(states)}
+    return tuple(sorted(found, key=lambda each: places.get(each.episode, len(places))))
+
+
+def _of_night(
+    grounds: Grounds,
+    made: Sequence[Tally],
+    rows: Sequence[SegmentRow],
+    states: Mapping[str, EpisodePlan],
+) -> Iterator[Failure]:
     for tally in made:
-        last = tally.last
+        last, row = tally.last, states.get(tally.last.episode)
         if last.outcome not in CURES:
             continue
-        told.add(last.episode)
-        row = states.get(last.episode)
         mended = row is None or row.state in _MENDED[last.outcome]
-        broken = row is not None and row.state == "broken"
-        outcome = "broken" if broken else last.outcome
-        error = row.error if row is not None and broken else last.error
-        causes = _causes(last.episode, rows)
-        if outcome == "lost":
+        outcome, error = last.outcome, last.error
+        if row is not None and row.state == "broken":
+            # Whatever it was, this comes first now.
+            outcome, error, mended = "broken", row.error, False
+        elif outcome == "lost":
             error = error or "its process ended without a word: killed, or the machine went down"
-        yield _failure(grounds, last.episode, outcome, error, causes, mended and not broken)
-    for name, row in states.items():
-        if name in told or row.state not in ("broken", "failed"):
-            continue
-        outcome = "broken" if row.state == "broken" else "partial"
-        causes = () if outcome == "broken" else _poisoned(grounds.folder / name)
-        yield _failure(grounds, name, outcome, row.error, causes, False)
+        causes = _causes(last.episode, rows)
+        yield _failure(grounds, last.episode, outcome, error, causes, mended)
+
+
+def _of_plan(grounds: Grounds, rows: Iterable[EpisodePlan]) -> Iterator[Failure]:
+    for row in rows:
+        if row.state == "broken":
+            yield _failure(grounds, row.name, "broken", row.error, (), False)
+        elif row.state == "failed":
+            causes = _poisoned(grounds.folder / row.name)
+            yield _failure(grounds, row.name, "partial", row.error, causes, False)
 
 
 def _failure(

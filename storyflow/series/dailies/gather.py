@@ -68,7 +68,7 @@ def gather(grounds: Grounds, night: str, now: datetime) -> Dailies:
     plan = plan_series(grounds, now)
     tonight = night_of(rules, now)
     spent = bool(runs) and night == tonight.date.isoformat() and runs[-1].outcome == "budget"
-    failed = tuple(failures(grounds, made, segments, plan.episodes))
+    failed = failures(grounds, made, segments, plan.episodes)
     found = sum(row.outcome == "found" for row in segments)
     left = sum(len(failure.causes) for failure in failed if not failure.mended)
     return Dailies(

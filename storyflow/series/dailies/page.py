@@ -34,6 +34,9 @@ OUTCOMES = {
 QUIET = ("partial", "broken")
 """Endings of a call that its failures tell already."""
 
+SMALLEST = 0.0001
+"""Money that is worth telling."""
+
 MANY = 12
 """More rows than that are folded away."""
 
@@ -58,6 +61,7 @@ def page(made: Dailies, folder: Path) -> str:
         night=date.fromisoformat(made.night).strftime("%A, %-d %B %Y"),
         open=[failure for failure in made.failures if not failure.mended],
         mended=[failure for failure in made.failures if failure.mended],
+        states={picture.state for each in made.episodes for picture in each.sheet},
         outcomes=OUTCOMES,
         many=MANY,
         link=link,
@@ -89,6 +93,8 @@ def money(amount: float | None) -> str:
     """`12.40`, and small amounts with more digits; a dash where nobody knows."""
     if amount is None:
         return "–"  # noqa: RUF001 - typography
+    if 0 < amount < SMALLEST:
+        return f"<{SMALLEST}"
     return f"{amount:.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"
 
 

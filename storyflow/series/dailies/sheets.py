@@ -131,7 +131,7 @@ def _caption(shot: ManifestShot, fps: Fraction) -> Picture:
 
 
 def _uncut(row: SegmentRow) -> _Place:
-    line = f"segment {row.segment}, not in the film yet"
+    line = f"segment {row.segment}"
     return _Place(Picture(row.shot, "uncut", line=line), key=row.key)
 
 
