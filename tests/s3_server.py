@@ -1,4 +1,4 @@
-"""A real S3 server on loopback that counts what it is asked and fails where it is told to."""
+"""A real S3 server that counts what it is asked and fails where it is told to."""
 
 from __future__ import annotations
 
@@ -22,15 +22,20 @@ ENVIRONMENT = {
 
 @dataclass
 class S3Server:
-    """`before` sees method and path of each request and may name a status to answer instead."""
+    """`before` sees method and path of each request and may name a status to answer instead.
 
+    `stored` are the paths of what was put, each time that the server took it.
+    """
+
+    host: str = "127.0.0.1"
     port: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
     before: Callable[[str, str], int | None] = lambda method, path: None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def count(self, method: str, part: str = "") -> int:
         return sum(m == method and part in path for m, path in self.requests)
@@ -44,12 +49,13 @@ class S3Server:
 
     def reset(self) -> None:
         self.requests.clear()
+        self.stored.clear()
         self.before = lambda method, path: None
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    told = S3Server()
+def s3_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[S3Server]:
+    told = S3Server(host)
     app = DomainDispatcherApplication(create_backend_app)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -61,9 +67,15 @@ def s3_server() -> Iterator[S3Server]:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start(f"{status} Told to", [("Content-Length", "0")])
             return [b""]
-        return app(environ, start)
 
-    server = make_server("127.0.0.1", 0, answer, threaded=True)
+        def begin(status: str, *others: Any) -> Any:
+            if method == "PUT" and status.startswith("2"):
+                told.stored.append(path)
+            return start(status, *others)
+
+        return app(environ, begin)
+
+    server = make_server(host, port, answer, threaded=True)
     told.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -144,14 +144,18 @@ class Stage:
 
     def outcome(self) -> Outcome:
         """Raises OSError where the film isn't whole."""
-        manifest = json.loads((self.out / "film.json").read_bytes())
-        segments = tuple(
-            (segment["name"], segment["key"], segment["digest"])
-            for shot in manifest["shots"]
-            for segment in shot["segments"]
-        )
-        lock = self.storyboard.with_name("film.lock.yaml")
-        return Outcome(_sha256(self.out / "film.mp4"), _sha256(lock), segments)
+        return outcome_of(self.out, self.storyboard.with_name("film.lock.yaml"))
+
+
+def outcome_of(out: Path, lock: Path) -> Outcome:
+    """What is in a film's folder. Raises OSError where the film isn't whole."""
+    manifest = json.loads((out / "film.json").read_bytes())
+    segments = tuple(
+        (segment["name"], segment["key"], segment["digest"])
+        for shot in manifest["shots"]
+        for segment in shot["segments"]
+    )
+    return Outcome(_sha256(out / "film.mp4"), _sha256(lock), segments)
 
 
 def environment(work: Path) -> dict[str, str]:
