@@ -37,6 +37,7 @@ from storyflow.ordering import (
     Storyboard,
     accept,
     asked_again,
+    inheritance,
     known_shots,
     order,
     read_film,
@@ -69,9 +70,12 @@ if TYPE_CHECKING:
 def check(film: Storyboard, **options: Unpack[Options]) -> tuple[Problem, ...]:
     """Every error and notice of a storyboard, also those of planning it.
 
-    Raises ProfileError and ModelError, when the pipeline is at fault; never for the storyboard.
+    Raises ProfileError and ModelError, when the pipeline is at fault, and StoryboardError for the
+    file of a `series`; never for the storyboard.
     """
-    found = storyboards.check(film, allow_outside=options.get("allow_outside", False))
+    allow = options.get("allow_outside", False)
+    inherit = inheritance(film, options.get("series"))
+    found = storyboards.check(film, allow_outside=allow, inherit=inherit)
     if any(problem.level == "error" for problem in found):
         return found
     try:
@@ -179,12 +183,12 @@ def cut(film: Storyboard, **options: Unpack[Options]) -> Result:
     return start(film, **options).result()
 
 
-def show(film: Storyboard, *, resolved: bool = False) -> str:
+def show(film: Storyboard, *, resolved: bool = False, series: str | Path | None = None) -> str:
     """A storyboard as YAML: as it was read or, `resolved`, with all defaults applied.
 
-    Raises StoryboardError.
+    With its `series` it says what it inherits, too. Raises StoryboardError.
     """
-    film = read_film(film)
+    film = read_film(film, series=series)
     return resolved_yaml(resolve(film), film.origin.root) if resolved else dump(film)
 
 

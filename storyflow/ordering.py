@@ -23,9 +23,18 @@ from storyflow.lockfile import lock_path, write_lock
 from storyflow.pipeline import load_profile
 from storyflow.planning.nodes import Plan
 from storyflow.record import read_record
-from storyflow.series.load import episode_at, episode_film, load_series
+from storyflow.series.load import (
+    Listed,
+    episode_at,
+    episode_film,
+    heir,
+    load_series,
+    pipeline_of,
+)
+from storyflow.series.model import DEFAULT_PIPELINE, Series
+from storyflow.series.places import cluster_named, films_of, store_of
 from storyflow.settings import find_named, locate
-from storyflow.storyboard.load import load
+from storyflow.storyboard.load import Inherit, load
 from storyflow.storyboard.model import Film
 
 Storyboard = Film | str | Path
@@ -40,11 +49,13 @@ class Options(TypedDict, total=False):
     they continue, `allow_outside` lets references lead out of the storyboard's folder.
     `max_gpu_hours`, `max_cost` and `max_gpus` limit what a render may use, `one_class` holds it to
     one numerics class. Without `edit` the film follows its storyboard also where a cut list lies
-    beside it. `series` is the series file that the film is an episode of: it inherits that bible.
+    beside it. `series` is the series file that the film is an episode of: it inherits that bible,
+    and what isn't said here is as there. Where a `pipeline` is named, the series' settings and
+    films' folder are left out with its own.
     """
 
-    pipeline: str | Path
-    cluster: str | Path | Cluster
+    pipeline: str | Path | None
+    cluster: str | Path | Cluster | None
     settings: Sequence[str]
     out: str | Path | None
     store: str | Path | None
@@ -64,8 +75,8 @@ class Options(TypedDict, total=False):
 def order(
     film: Storyboard,
     *,
-    pipeline: str | Path = "toybox",
-    cluster: str | Path | Cluster = "local",
+    pipeline: str | Path | None = None,
+    cluster: str | Path | Cluster | None = None,
     settings: Sequence[str] = (),
     out: str | Path | None = None,
     store: str | Path | None = None,
@@ -82,7 +93,17 @@ def order(
     series: str | Path | None = None,
 ) -> Order:
     """All that a render needs, read and checked; see Options. Raises InputError; writes nothing."""
-    film = read_film(film, allow_outside=allow_outside, series=series)
+    whole, episode = _episode(film, series)
+    if whole is None or episode is None:
+        film = read_film(film, allow_outside=allow_outside)
+    else:
+        film = episode_film(whole, episode, allow_outside=allow_outside)
+        if pipeline is None:
+            pipeline, own = pipeline_of(whole, episode)
+            settings = (*own, *settings)
+            out = films_of(whole) / episode.name if out is None else out
+        cluster = cluster or cluster_named(whole)
+    pipeline, cluster = pipeline or DEFAULT_PIPELINE, cluster or "local"
     name, profile = load_profile(pipeline, settings)
     given = cluster
     overrides = [f"address={address}"] if address is not None else []
@@ -95,6 +116,8 @@ def order(
             )
     else:
         cluster = load_cluster(cluster, overrides)
+    if whole is not None and store is None:
+        store = store_of(whole, cluster.store)
     file = film.origin.file
     folder = Path(out) if out is not None else Path("renders") / (_stem(file) or _slug(film.film))
     try:
@@ -200,10 +223,29 @@ def read_film(
     """
     if isinstance(film, Film):
         return film
-    if series is None:
+    whole, episode = _episode(film, series)
+    if whole is None or episode is None:
         return load(film, allow_outside=allow_outside)
+    return episode_film(whole, episode, allow_outside=allow_outside)
+
+
+def inheritance(film: Storyboard, series: str | Path | None) -> Inherit:
+    """What a storyboard gets from its series, where one is named. Raises StoryboardError for that,
+    InputError for a film that is no episode of it."""
+    whole, episode = _episode(film, series)
+    if whole is None or episode is None:
+        return lambda film: film
+    return heir(whole, episode)
+
+
+def _episode(
+    film: Storyboard, series: str | Path | None
+) -> tuple[Series, Listed] | tuple[None, None]:
+    """The series that a storyboard's file belongs to, where one is named, and which it is."""
+    if series is None or isinstance(film, Film):
+        return None, None
     whole = load_series(series)
-    return episode_film(whole, episode_at(whole, film), allow_outside=allow_outside)
+    return whole, episode_at(whole, film)
 
 
 def _stem(file: str | None) -> str:

@@ -17,8 +17,10 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    EpisodeOf,
+    FilmCluster,
+    FilmPipeline,
     Out,
-    Pipeline,
     Settings,
     StoreFolder,
     StoryboardFile,
@@ -97,10 +99,11 @@ def enhance(
 @qc.command()
 def captions(
     file: StoryboardFile,
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: FilmCluster = None,
     settings: Settings = None,
     address: Address = None,
     shots: Annotated[str | None, typer.Option("--shots", help="Read only these: 1C,2A.")] = None,
@@ -116,6 +119,7 @@ def captions(
     report = qc_captions(
         file,
         notify=_notify,
+        series=series,
         pipeline=pipeline,
         out=out,
         store=store,

@@ -12,6 +12,7 @@ from storyflow.cli.options import (
     AllowOutside,
     AskedCluster,
     AskedPipeline,
+    EpisodeOf,
     FollowEdit,
     Out,
     Settings,
@@ -34,6 +35,7 @@ def handover(
     format: Annotated[
         str, typer.Option("--format", help="prores (422 HQ) or dnxhr (HQ).")
     ] = "prores",
+    series: EpisodeOf = None,
     pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
@@ -48,7 +50,7 @@ def handover(
 
     if format not in ("prores", "dnxhr"):
         raise typer.BadParameter("it is prores or dnxhr", param_hint="--format")
-    options = said(pipeline, out, store, cluster)
+    options = said(pipeline, out, store, cluster, series)
     options |= Options(settings=settings or (), allow_outside=allow_outside, edit=edit)
     made = storyflow.handover(
         film, to=to, format=cast("HandoverFormat", format), notify=print, **options
@@ -71,6 +73,7 @@ def conform(
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out media that are not of this film.")
     ] = False,
+    series: EpisodeOf = None,
     pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
@@ -82,7 +85,7 @@ def conform(
     import storyflow
     from storyflow.ordering import Options
 
-    options = said(pipeline, out, store, cluster)
+    options = said(pipeline, out, store, cluster, series)
     options |= Options(settings=settings or (), allow_outside=allow_outside)
     made = storyflow.conform(edit, file, skip_unknown=skip_unknown, **options)
     for note in made.notes:

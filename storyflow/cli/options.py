@@ -68,6 +68,25 @@ FollowEdit = Annotated[
     ),
 ]
 
+EpisodeOf = Annotated[
+    Path | None,
+    typer.Option(
+        "--series", help="The series that it is an episode of; what isn't said is as there."
+    ),
+]
+FilmPipeline = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline",
+        "-p",
+        help="Pipeline profile: a shipped name or a file [the series', or toybox].",
+    ),
+]
+FilmCluster = Annotated[
+    str | None,
+    typer.Option("--cluster", help="Cluster file: a name or a file [the series', or local]."),
+]
+
 AskedPipeline = Annotated[
     str | None,
     typer.Option("--pipeline", "-p", help="Pipeline profile [the film's last one, or toybox]."),
@@ -77,7 +96,13 @@ AskedCluster = Annotated[
 ]
 
 
-def said(pipeline: str | None, out: Path | None, store: str | None, cluster: str | None) -> Options:
+def said(
+    pipeline: str | None,
+    out: Path | None,
+    store: str | None,
+    cluster: str | None,
+    series: Path | None = None,
+) -> Options:
     """Only what was said: the rest is as the film was last asked for."""
     from storyflow.ordering import Options
 
@@ -90,6 +115,8 @@ def said(pipeline: str | None, out: Path | None, store: str | None, cluster: str
         options["store"] = store
     if cluster is not None:
         options["cluster"] = cluster
+    if series is not None:
+        options["series"] = series
     return options
 
 

@@ -11,10 +11,12 @@ from storyflow.cli.options import (
     AllowOutside,
     AsJson,
     ClusterName,
+    EpisodeOf,
+    FilmCluster,
+    FilmPipeline,
     FollowEdit,
     OneClass,
     Out,
-    Pipeline,
     Settings,
     StoreFolder,
     StoryboardFile,
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 @app.command()
 def plan(
     file: StoryboardFile,
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: FilmCluster = None,
     settings: Settings = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -46,6 +49,7 @@ def plan(
     import storyflow
 
     options: Options = {
+        "series": series,
         "pipeline": pipeline,
         "out": out,
         "store": store,

@@ -12,9 +12,10 @@ from storyflow.cli.options import (
     Address,
     AllowOutside,
     AsJson,
-    ClusterName,
+    EpisodeOf,
+    FilmCluster,
+    FilmPipeline,
     Out,
-    Pipeline,
     Settings,
     StoreFolder,
     StoryboardFile,
@@ -25,8 +26,9 @@ from storyflow.cli.options import (
 @app.command()
 def prompts(
     file: StoryboardFile,
-    pipeline: Pipeline = "toybox",
-    cluster: ClusterName = "local",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
+    cluster: FilmCluster = None,
     settings: Settings = None,
     address: Address = None,
     shots: Annotated[
@@ -65,6 +67,7 @@ def prompts(
         rewrite=shot_ids(rewrite) or (),
         from_renders=from_renders,
         notify=lambda text: print(text, file=sys.stderr),
+        series=series,
         pipeline=pipeline,
         cluster=cluster,
         out=out,

@@ -16,14 +16,15 @@ from storyflow.cli.options import (
     AllowOutside,
     AskedCluster,
     AskedPipeline,
-    ClusterName,
+    EpisodeOf,
+    FilmCluster,
+    FilmPipeline,
     FollowEdit,
     MaxCost,
     MaxGpuHours,
     MaxGpus,
     OneClass,
     Out,
-    Pipeline,
     Priority,
     Settings,
     Shots,
@@ -56,10 +57,11 @@ PREVIEW = ("deliver.preview=true",)
 @app.command()
 def render(
     file: StoryboardFile,
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: FilmCluster = None,
     settings: Settings = None,
     shots: Shots = None,
     address: Address = None,
@@ -78,6 +80,7 @@ def render(
 
     run = storyflow.start(
         file,
+        series=series,
         pipeline=pipeline,
         out=out,
         store=store,
@@ -107,6 +110,7 @@ def cut(
         typer.Option("--format", help="Deliver these, too: h265,prores,dnxhr,ffv1,hls."),
     ] = None,
     preview: AsPreview = False,
+    series: EpisodeOf = None,
     pipeline: AskedPipeline = None,
     out: Out = None,
     store: StoreFolder = None,
@@ -125,7 +129,8 @@ def cut(
         names = ", ".join(name.strip() for name in formats.split(","))
         asked.append(f"deliver.formats=[{names}]")
     asked += PREVIEW if preview else ()
-    options = said(pipeline, out, store, cluster) | Options(settings=asked, shots=(), edit=edit)
+    options = said(pipeline, out, store, cluster, series)
+    options |= Options(settings=asked, shots=(), edit=edit)
     follow(storyflow.start(file, **options))
 
 
@@ -135,9 +140,10 @@ def retry(
     shots: Annotated[
         list[str] | None, typer.Argument(metavar="[SHOT]...", help="Only these shots.")
     ] = None,
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     out: Out = None,
-    cluster: ClusterName = "local",
+    cluster: FilmCluster = None,
     settings: Settings = None,
 ) -> None:
     """Let the next render try again what failed for good; without this it is left out."""
@@ -145,6 +151,7 @@ def retry(
 
     again = storyflow.retry(
         file,
+        series=series,
         pipeline=pipeline,
         out=out,
         cluster=cluster,

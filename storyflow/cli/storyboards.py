@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storyflow.cli.app import app, print_json
-from storyflow.cli.options import AllowOutside, AsJson, Pipeline, StoryboardFile
+from storyflow.cli.options import (
+    AllowOutside,
+    AsJson,
+    EpisodeOf,
+    FilmPipeline,
+    StoryboardFile,
+)
 
 if TYPE_CHECKING:
     from storyflow.ordering import Options
@@ -27,7 +33,8 @@ class SchemaKind(Enum):
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Storyboards.")],
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     as_json: AsJson = False,
     allow_outside: AllowOutside = False,
 ) -> None:
@@ -37,7 +44,7 @@ def check(
     # `storyboards/*.yaml` names what lies beside the storyboards, too.
     beside = (".lock.yaml", ".cut.yaml")
     files = [f for f in files if not f.name.endswith(beside)] or files
-    options: Options = {"pipeline": pipeline, "allow_outside": allow_outside}
+    options: Options = {"series": series, "pipeline": pipeline, "allow_outside": allow_outside}
     found = [p for file in files for p in storyflow.check(file, **options)]
     errors = [p for p in found if p.level == "error"]
     if as_json:
@@ -59,11 +66,12 @@ def show(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="With all defaults applied.")
     ] = False,
+    series: EpisodeOf = None,
 ) -> None:
     """Print a storyboard as storyflow reads it."""
     import storyflow
 
-    print(storyflow.show(file, resolved=resolved), end="")
+    print(storyflow.show(file, resolved=resolved, series=series), end="")
 
 
 @app.command()

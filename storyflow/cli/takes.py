@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from storyflow.cli.app import app
-from storyflow.cli.options import ClusterName, Pipeline, StoreFolder, StoryboardFile
+from storyflow.cli.options import (
+    EpisodeOf,
+    FilmCluster,
+    FilmPipeline,
+    StoreFolder,
+    StoryboardFile,
+)
 
 
 @app.command()
@@ -15,11 +21,12 @@ def take(
     file: StoryboardFile,
     shot: Annotated[str, typer.Argument(help="The shot's id.")],
     number: Annotated[int, typer.Argument(metavar="TAKE", help="The take that the cut uses.")],
+    series: EpisodeOf = None,
 ) -> None:
     """Choose the take of a shot that the cut uses."""
     import storyflow
 
-    storyflow.choose_take(file, shot, number)
+    storyflow.choose_take(file, shot, number, series=series)
     print(f"{file}: the cut uses take {number} of shot {shot}")
 
 
@@ -27,19 +34,20 @@ def take(
 def hold(
     file: StoryboardFile,
     shot: Annotated[str, typer.Argument(help="The shot's id.")],
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
     store: StoreFolder = None,
-    cluster: ClusterName = "local",
+    cluster: FilmCluster = None,
     release: Annotated[bool, typer.Option("--release", help="Let it follow its inputs.")] = False,
 ) -> None:
     """Keep a shot's approved take as it is when its inputs change."""
     import storyflow
 
     if release:
-        storyflow.release(file, shot, pipeline=pipeline)
+        storyflow.release(file, shot, series=series, pipeline=pipeline)
         print(f"{file}: shot {shot} follows its inputs again")
     else:
-        storyflow.hold(file, shot, pipeline=pipeline, store=store, cluster=cluster)
+        storyflow.hold(file, shot, series=series, pipeline=pipeline, store=store, cluster=cluster)
         print(f"{file}: shot {shot} is held")
 
 
@@ -49,11 +57,13 @@ def branch(
     shot: Annotated[str, typer.Argument(help="The shot's id.")],
     at: Annotated[str, typer.Option("--at", help="Where in the shot: 0:14, 14s or 336f.")],
     take: Annotated[int, typer.Option("--take", help="The take to branch from.")] = 1,
-    pipeline: Pipeline = "toybox",
+    series: EpisodeOf = None,
+    pipeline: FilmPipeline = None,
 ) -> None:
     """Make a new take that shares a take's beginning and is rendered anew from there."""
     import storyflow
 
-    number = storyflow.branch(file, shot, at, take=take, pipeline=pipeline)
+    number = storyflow.branch(file, shot, at, take=take, series=series, pipeline=pipeline)
     print(f"{file}: take {number} of shot {shot} differs from {at} on; choose it with")
-    print(f"  storyflow take {file} {shot} {number}")
+    of = "" if series is None else f" --series {series}"
+    print(f"  storyflow take {file} {shot} {number}{of}")

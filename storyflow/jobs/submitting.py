@@ -120,7 +120,7 @@ def submit(
 
 def _where(options: ordering.Options) -> tuple[str, Cluster]:
     """The job API's URL and the cluster file. Raises InputError without an address."""
-    cluster = options.get("cluster", "local")
+    cluster = options.get("cluster") or "local"
     if not isinstance(cluster, Cluster):
         overrides = ordering.worker_overrides(options.get("workers"), options.get("priority"))
         cluster = load_cluster(cluster, overrides)

@@ -29,7 +29,7 @@ from storyflow.documents import (
 from storyflow.errors import InputError, Problem, StoryboardError
 from storyflow.series.inherit import inherited
 from storyflow.series.model import DEFAULT_PIPELINE, Episode, Inherited, Series
-from storyflow.storyboard.load import eaten_by_comments, load
+from storyflow.storyboard.load import Inherit, eaten_by_comments, load
 from storyflow.storyboard.model import Film, Origin
 from storyflow.storyboard.schema import without_null
 from storyflow.yamltree import Mark
@@ -147,10 +147,13 @@ def episode_at(series: Series, file: Path | str) -> Listed:
 
 def episode_film(series: Series, episode: Listed, *, allow_outside: bool = False) -> Film:
     """The film of an episode, with what it inherits. Raises StoryboardError."""
+    return load(episode.file, allow_outside=allow_outside, inherit=heir(series, episode))
+
+
+def heir(series: Series, episode: Listed) -> Inherit:
+    """Gives a storyboard's film what its episode inherits."""
     levels = (series.bible, episode.wishes)
-    return load(
-        episode.file, allow_outside=allow_outside, inherit=lambda film: inherited(film, levels)
-    )
+    return lambda film: inherited(film, levels)
 
 
 def pipeline_of(series: Series, episode: Listed) -> tuple[str, tuple[str, ...]]:

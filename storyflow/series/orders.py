@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
@@ -20,9 +19,9 @@ from storyflow.series.load import (
     from_folder,
     load_series,
     pipeline_of,
-    shipped_or_file,
 )
 from storyflow.series.model import Amount, Series
+from storyflow.series.places import cluster_named, films_of, store_of
 from storyflow.storyboard.model import Film
 
 
@@ -54,17 +53,12 @@ class Grounds:
     def __init__(self, series: Series | str | Path, where: Where | None = None) -> None:
         self.series = series if isinstance(series, Series) else load_series(series)
         self.where: Where = where or {}
-        rules = self.series.rules
         self.cluster = self._cluster()
         given = self.where.get("store")
         named = str(given) if given is not None else None
-        self.store = named or from_folder(self.series, rules.store or self.cluster.store)
+        self.store = named or store_of(self.series, self.cluster.store)
         out = self.where.get("out")
-        named = str(out) if out is not None else rules.out
-        default = f"renders/{self._stem}"
-        self.folder = Path(
-            named if out is not None and named else from_folder(self.series, named or default)
-        )
+        self.folder = films_of(self.series) if out is None else Path(out)
         self.ledger = self._ledger()
 
     def listed(self) -> tuple[Listed, ...]:
@@ -125,12 +119,6 @@ class Grounds:
         """The name under which a store knows that this series is being rendered."""
         return f"series-{hashlib.sha256(self.series.series.encode()).hexdigest()[:32]}"
 
-    @property
-    def _stem(self) -> str:
-        file = self.series.origin.file
-        title = re.sub(r"[^\w]+", "-", self.series.series.lower()).strip("-")[:80] or "series"
-        return Path(file).stem if file else title
-
     def _amount(self, episode: Listed) -> Amount | None:
         rules = self.series.rules.budget
         return episode.wishes.budget or (None if rules is None else rules.episode)
@@ -142,9 +130,7 @@ class Grounds:
         overrides = worker_overrides(where.get("workers"), None)
         if (address := where.get("address")) is not None:
             overrides.append(f"address={address}")
-        rules = self.series.rules.cluster
-        name = named or (shipped_or_file(self.series, rules) if rules else "local")
-        return load_cluster(name, overrides)
+        return load_cluster(named or cluster_named(self.series), overrides)
 
     def _ledger(self) -> Path:
         rules = self.series.rules
