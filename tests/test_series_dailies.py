@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,9 +27,10 @@ from storyflow.series.dailies.account import bill, tallies
 from storyflow.series.dailies.facts import Dailies
 from storyflow.series.dailies.gather import gather, latest_night
 from storyflow.series.dailies.page import gpu, money, page
+from storyflow.series.dailies.places import render_command, retry_command
 from storyflow.series.dailies.write import write_dailies
 from storyflow.series.ledger import EpisodeRow, Ledger
-from storyflow.series.orders import Grounds
+from storyflow.series.orders import Grounds, Where
 from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesNotice
 
 MORNING = datetime(2026, 1, 11, 7, tzinfo=UTC)
@@ -49,10 +51,6 @@ def copied(file: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(file.parent, tmp_path / "series")) / "series.yaml"
 
 
-def html(made: Dailies, folder: Path) -> str:
-    return page(made, folder / "renders/series/dailies")
-
-
 def test_dailies_tell_what_became_of_every_episode(made: Dailies, file: Path) -> None:
     assert [(each.name, each.outcome, each.rendered) for each in made.episodes] == [
         ("e1", "complete", 2),
@@ -70,8 +68,9 @@ def test_dailies_tell_what_became_of_every_episode(made: Dailies, file: Path) ->
     first = made.episodes[0]
     assert first.gpu_seconds == rows["e1"].gpu_seconds
     assert first.second_money == pytest.approx(first.gpu_seconds * 2 / 3600 / first.film_seconds)
-    assert first.report is not None and Path(first.report).is_file()
-    assert first.film is not None and Path(first.film).is_file()
+    assert (first.folder, first.report, first.film) == (
+        "../e1", "../e1/report.html", "../e1/film.mp4"
+    )  # fmt: skip
 
 
 def test_each_failure_has_its_cause_and_one_command(made: Dailies, file: Path) -> None:
@@ -102,7 +101,7 @@ def test_a_contact_sheet_shows_what_is_new_and_what_is_missing(made: Dailies) ->
 def test_names_are_shown_as_text_and_nothing_else_can_run(made: Dailies, file: Path) -> None:
     bad = replace(made.failures[0], episode=HOSTILE, command=HOSTILE)
     worse = replace(made.episodes[0], name=HOSTILE, title=HOSTILE, error=HOSTILE, outcome="budget")
-    text = html(replace(made, failures=(bad,), episodes=(worse, *made.episodes)), file.parent)
+    text = page(replace(made, failures=(bad,), episodes=(worse, *made.episodes)))
     assert "<b>Keepers</b>" not in text and "&lt;b&gt;Keepers" in text
     assert "<img src=x" not in text and "&lt;img src=x onerror" in text
     assert text.count("<script") == text.count("</script>") == 1
@@ -131,7 +130,7 @@ def test_a_night_in_which_nothing_was_rendered_has_a_page(tmp_path: Path) -> Non
     made = gather(grounds, NIGHT, NOW)
     assert (made.episodes, made.failures, made.calls) == ((), (), ())
     assert (made.next.segments, made.next.done, made.next.when) == (2, 0, None)
-    text = html(made, tmp_path)
+    text = page(made)
     assert "Nothing was rendered in this night." in text and "Needs a hand" not in text
     assert "2 segments of 1 episode are left; nobody can estimate them yet." in text
     assert "until 06:00" in text
@@ -142,7 +141,7 @@ def test_a_night_of_failures_only_tells_of_them(tmp_path: Path) -> None:
     rendered(file)
     made = gather(Grounds(file), NIGHT, MORNING)
     assert (made.episodes, [f.episode for f in made.failures]) == ((), ["e3"])
-    text = html(made, tmp_path)
+    text = page(made)
     assert "1 episode needs a hand" in text and "Nothing was rendered in this night." in text
     assert "Nothing is left to render but what needs a hand." in text
 
@@ -180,10 +179,10 @@ def test_the_next_night_mends_and_the_films_cost_is_that_of_both(copied: Path) -
     whole = sum(row.gpu_seconds + row.prompt_seconds for row in both)
     assert e2.second_gpu == pytest.approx(whole / e2.film_seconds)
     assert (second.failures, second.next.done, second.next.nights) == ((), 4, 0)
-    assert "Nothing: every film is there." in html(second, copied.parent)
+    assert "Nothing: every film is there." in page(second)
     first = gather(grounds, NIGHT, tomorrow)
     assert [(f.episode, f.mended) for f in first.failures if f.episode == "e2"] == [("e2", True)]
-    assert "Mended since" in html(first, copied.parent)
+    assert "Mended since" in page(first)
 
 
 def test_findings_of_the_quality_check_are_shown_as_far_as_they_are_of_these_pictures(
@@ -207,7 +206,7 @@ def test_findings_of_the_quality_check_are_shown_as_far_as_they_are_of_these_pic
     assert first.findings is not None
     assert [(f.level, f.text, f.shot) for f in first.findings] == [("fail", "<i>jumps</i>", "1A")]
     assert first.stale and all(each.findings is None for each in others)
-    text = html(made, copied.parent)
+    text = page(made)
     assert "&lt;i&gt;jumps" in text and "of an older version" in text
 
 
@@ -289,7 +288,7 @@ def test_the_night_to_look_at_is_the_one_that_is_over_or_has_begun(file: Path) -
 
 
 def test_a_night_of_a_hundred_episodes_stays_small(made: Dailies, file: Path) -> None:
-    text = html(long_night(made, 100), file.parent)
+    text = page(long_night(made, 100))
     assert text.count('<article class="episode"') == 100
     assert "All 100" in text and "100 episodes are left" in text
     assert len(text) < 2_000_000
@@ -362,3 +361,43 @@ def test_dailies_that_can_not_be_written_are_a_notice(tmp_path: Path) -> None:
     assert rendered(file, tell=told.append).outcome == "complete"
     notices = [event.text for event in told if isinstance(event, SeriesNotice)]
     assert any(text.startswith("no dailies were written: can't write") for text in notices)
+
+
+def test_the_one_command_renders_what_failed(copied: Path) -> None:
+    mended = SERIES.replace("'slate.fail={2B/1: -1}'", "deliver.poster=0s")
+    copied.write_text(mended.replace(", window: {from: 22:00, to: 06:00}", ""))
+    (copied.parent / "e3.yaml").write_text(EPISODES["e3"].replace("bell", "ball"))
+    failed = gather(Grounds(copied), NIGHT, NOW).failures
+    assert [failure.episode for failure in failed] == ["e2", "e3"]
+    for failure in failed:
+        words = shlex.split(failure.command)
+        told = CliRunner().invoke(app, words[1:])
+        assert told.exit_code == 0, told.output
+        assert (copied.parent / f"renders/series/{failure.episode}/film.mp4").is_file()
+    assert [f.episode for f in gather(Grounds(copied), NIGHT, NOW).failures if not f.mended] == []
+
+
+def test_a_command_works_in_any_folder_and_says_all_that_the_call_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = series_in(tmp_path)
+    where = Where(
+        cluster="cluster.yaml",
+        store="s3://bucket/x",
+        out="my films",
+        settings=("forcing.steps=2",),
+        address="in-process",
+        workers=2,
+        allow_outside=True,
+    )
+    grounds = Grounds(file.name, where)
+    assert retry_command(grounds, "e one") == (
+        f"storyflow series retry {file} 'e one' --cluster {tmp_path}/cluster.yaml "
+        f"--store s3://bucket/x --out '{tmp_path}/my films' --set forcing.steps=2 "
+        "--address in-process --workers 2 --allow-outside"
+    )
+    assert shlex.split(retry_command(Grounds(file, Where(cluster="local")), "e"))[-1] == "local"
+    grounds.command = ("storyflow", "series", "submit", "/far/series.yaml")
+    assert retry_command(grounds, "e") == "storyflow series submit /far/series.yaml --retry"
+    assert render_command(grounds) == "storyflow series submit /far/series.yaml"

@@ -45,7 +45,7 @@ def test_nothing_is_wider_than_a_telephone_however_many_episodes_there_are(
     page: Page, written: Written, tmp_path: Path, told: list[str]
 ) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    (tmp_path / "page.html").write_text(html(long_night(written.dailies, 100), tmp_path))
+    (tmp_path / "page.html").write_text(html(long_night(written.dailies, 100)))
     for file in (written.page, tmp_path / "page.html"):
         page.goto(file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storyflow.cli.app import print_json
-from storyflow.cli.options import AsJson, StoreFolder
-from storyflow.cli.series import Cluster, Out, SeriesFile, series
+from storyflow.cli.options import AllowOutside, AsJson, Settings, StoreFolder
+from storyflow.cli.series import Cluster, Out, SeriesFile, series, where_of
 
 if TYPE_CHECKING:
     from storyflow.series.dailies.facts import Dailies
@@ -29,12 +29,15 @@ def dailies(
     cluster: Cluster = None,
     store: StoreFolder = None,
     out: Out = None,
+    settings: Settings = None,
+    allow_outside: AllowOutside = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the page of a night, and the same as JSON beside it; renders nothing."""
     import storyflow
 
-    made = storyflow.series_dailies(file, night, to=to, cluster=cluster, store=store, out=out)
+    where = where_of(cluster, store, out, settings, allow_outside=allow_outside)
+    made = storyflow.series_dailies(file, night, to=to, **where)
     if as_json:
         print_json(made.dailies.as_data())
         return

@@ -52,7 +52,8 @@ class EpisodeNight:
     `gpu_seconds`, those of its prompts included, `estimate_seconds` were expected for what was
     rendered. `second_gpu` and `second_money` are what a second of the finished film has cost in
     all nights. `sheet` shows the film as it is now; `findings` is None where nobody measured it,
-    `stale` where they are of an older version of some shots. `report` and `film` are paths.
+    `stale` where they are of an older version of some shots. `folder`, `report` and `film` are
+    paths from the page's folder.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from storyflow.series.dailies.account import Tally, bill, calls, tallies
 from storyflow.series.dailies.coming import coming
 from storyflow.series.dailies.facts import Dailies, EpisodeNight, Finding
 from storyflow.series.dailies.failures import failures
+from storyflow.series.dailies.places import page_of
 from storyflow.series.dailies.sheets import Sheet, pictures, plan_sheet, width_for
 from storyflow.series.ledger import Ledger, SegmentRow
 from storyflow.series.night import night_of
@@ -49,9 +51,10 @@ def checked_night(grounds: Grounds, text: str, now: datetime) -> str:
     return named.isoformat()
 
 
-def gather(grounds: Grounds, night: str, now: datetime) -> Dailies:
+def gather(grounds: Grounds, night: str, now: datetime, beside: Path | None = None) -> Dailies:
     """The dailies of a night, as things stand now; plans the series, and writes nothing.
 
+    Its paths start from the folder `beside`; without one from where the page of that night lies.
     Raises InputError for the series file, StoreError, InfrastructureError for the ledger.
     """
     title, rules = grounds.series.series, grounds.series.rules
@@ -62,6 +65,7 @@ def gather(grounds: Grounds, night: str, now: datetime) -> Dailies:
         rows = ledger.episodes(title)
         segments = ledger.segments(title, night)
     numbers = {run.run for run in runs}
+    place = beside or page_of(grounds, night).parent
     made = tallies(
         [row for row in rows if row.run in numbers], [row for row in rows if row.run in older]
     )
@@ -78,14 +82,14 @@ def gather(grounds: Grounds, night: str, now: datetime) -> Dailies:
         zone=rules.zone.key,
         bill=bill(runs, made, grounds.night, found, left),
         failures=failed,
-        episodes=_episodes(grounds, [tally for tally in made if tally.touched], segments),
+        episodes=_episodes(grounds, [each for each in made if each.touched], segments, place),
         calls=calls(runs),
         next=coming(grounds, plan, tonight, spent),
     )
 
 
 def _episodes(
-    grounds: Grounds, made: Sequence[Tally], segments: Sequence[SegmentRow]
+    grounds: Grounds, made: Sequence[Tally], segments: Sequence[SegmentRow], beside: Path
 ) -> tuple[EpisodeNight, ...]:
     rendered: dict[str, list[SegmentRow]] = defaultdict(list)
     for row in segments:
@@ -95,11 +99,12 @@ def _episodes(
     width = width_for(sheets)
     store = Store(grounds.store, grounds.cluster.cache.limit)
     return tuple(
-        _episode(each, sheet, store, width) for each, sheet in zip(made, sheets, strict=True)
+        _episode(each, sheet, store, width, beside)
+        for each, sheet in zip(made, sheets, strict=True)
     )
 
 
-def _episode(tally: Tally, sheet: Sheet, store: Store, width: int) -> EpisodeNight:
+def _episode(tally: Tally, sheet: Sheet, store: Store, width: int, beside: Path) -> EpisodeNight:
     row, folder = tally.last, sheet.folder
     findings, stale = _findings(folder)
     made = EpisodeNight(
@@ -116,9 +121,9 @@ def _episode(tally: Tally, sheet: Sheet, store: Store, width: int) -> EpisodeNig
         money=tally.money,
         second_gpu=tally.second_gpu,
         second_money=tally.second_money,
-        folder=str(folder),
-        report=_there(folder / PAGE),
-        film=_film(folder),
+        folder=_from(beside, folder),
+        report=_there(folder / PAGE, beside),
+        film=_film(folder, beside),
         error=row.error,
         findings=findings,
         stale=stale,
@@ -132,16 +137,24 @@ def _folder(grounds: Grounds, tally: Tally) -> Path:
     return here if here.is_dir() else Path(tally.last.folder)
 
 
-def _there(path: Path) -> str | None:
-    return str(path) if path.is_file() else None
+def _there(path: Path, beside: Path) -> str | None:
+    return _from(beside, path) if path.is_file() else None
 
 
-def _film(folder: Path) -> str | None:
+def _film(folder: Path, beside: Path) -> str | None:
     try:
         film = read_manifest(folder / MANIFEST).film
     except InputError:
         return None
-    return None if film is None else _there(folder / film.file)
+    return None if film is None else _there(folder / film.file, beside)
+
+
+def _from(beside: Path, path: Path) -> str:
+    # From there, so that all can be moved together.
+    try:
+        return Path(os.path.relpath(path, beside)).as_posix()
+    except ValueError:
+        return path.absolute().as_posix()  # on another drive
 
 
 def _findings(folder: Path) -> tuple[tuple[Finding, ...] | None, bool]:

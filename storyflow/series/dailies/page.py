@@ -5,7 +5,6 @@ Names, prompts and errors are anybody's text: see `reporting/html.py`.
 
 from __future__ import annotations
 
-import os
 from datetime import date, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -41,14 +40,11 @@ MANY = 12
 """More rows than that are folded away."""
 
 
-def page(made: Dailies, folder: Path) -> str:
-    """The HTML of a night's dailies, for a page in this folder: links go from there."""
+def page(made: Dailies) -> str:
+    """The HTML of a night's dailies."""
     style = texts(BASE, _HERE / "dailies.css")
     script = texts(_HERE / "dailies.js")
     zone = ZoneInfo(made.zone)
-
-    def link(path: str) -> str:
-        return _link(path, folder)
 
     def clock(moment: str) -> str:
         return datetime.fromisoformat(moment).astimezone(zone).strftime("%H:%M")
@@ -64,13 +60,14 @@ def page(made: Dailies, folder: Path) -> str:
         states={picture.state for each in made.episodes for picture in each.sheet},
         outcomes=OUTCOMES,
         many=MANY,
-        link=link,
+        link=quote,
         clock=clock,
         day=day,
         gpu=gpu,
         quiet=QUIET,
         money=money,
         percent=percent,
+        more=more,
         off=off,
         length=duration,
         count=count,
@@ -103,6 +100,13 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:+.0f} %"
 
 
+def more(share: float) -> str:
+    """`9 % more`, `12 % less`, `5.6 times as much`."""
+    if share >= 1:
+        return f"{share + 1:.1f} times as much"
+    return f"{abs(100 * share):.0f} % {'more' if share >= 0 else 'less'}"
+
+
 def off(each: EpisodeNight) -> float | None:
     """How far an episode's estimate was off."""
     return None if not each.estimate_seconds else each.gpu_seconds / each.estimate_seconds - 1
@@ -111,11 +115,3 @@ def off(each: EpisodeNight) -> float | None:
 def count(number: int, what: str) -> str:
     """`1 film`, `2 films`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _link(path: str, folder: Path) -> str:
-    try:
-        # Beside the page, so that both can be moved together.
-        return quote(os.path.relpath(path, folder).replace(os.sep, "/"))
-    except ValueError:
-        return Path(path).absolute().as_uri()

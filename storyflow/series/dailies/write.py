@@ -37,11 +37,11 @@ def write_dailies(
     if to is not None and to.suffix.lower() != ".html":
         raise InputError(f"{to} is no page", cure="name a file that ends in .html")
     date = latest_night(grounds, now) if night is None else checked_night(grounds, night, now)
-    made = gather(grounds, date, now)
     path = (to or page_of(grounds, date)).absolute()
+    made = gather(grounds, date, now, path.parent)
     _FILED.write(data_of(path), made)
     with written_aside(path) as target:
-        target.write_text(page(made, path.parent), "utf-8")
+        target.write_text(page(made), "utf-8")
     return Written(path, data_of(path), made)
 
 
