@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from campaign.books import Books, faults, read_books
 from campaign.nodes import ENVIRONMENT, Nodes
 from films import SMALL
 
 from storyflow.events import SegmentDone, SegmentStarted, WorkerLost
-from storyflow.record import read_record
-from storyflow.series.ledger import EpisodeRow, Ledger, RunRow, SegmentRow
 from storyflow.series.orders import Grounds
 from storyflow.series.plan import plan_series
 from storyflow.series.render import Wishes, render_series
 from storyflow.series.told import EpisodeTold, SeriesEvent, SeriesResult
-from storyflow.store.store import Store
 
 pytestmark = pytest.mark.ray
 
@@ -38,7 +35,7 @@ SECOND = FIRST + timedelta(days=1)
 
 JUMP = 50.0
 """Seconds that each of the first episode's segments seems to take. Eight in a chain need more than
-a night's 300, of which loading and all else takes little."""
+a night's 200, of which loading and all else takes little."""
 
 SETTINGS = (*SMALL, "windows.trained=49", "windows.floor=33", "slate.delay=0.3")
 TITLE = "Six in two nights"
@@ -55,7 +52,7 @@ episodes:
 rules:
   cluster: cluster.yaml
   at_once: 2
-  budget: {{night: {{gpu_hours: {300 / 3600}}}}}
+  budget: {{night: {{gpu_hours: {200 / 3600}}}}}
 """
 EPISODES = {
     "e1": "film: Long\nshots:\n- {id: 1A, dur: 11s, do: '@ball rolls'}\n",
@@ -78,24 +75,6 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return super().time() + self.ahead
-
-
-@dataclass(frozen=True)
-class Books:
-    """What the ledger has."""
-
-    runs: tuple[RunRow, ...]
-    episodes: tuple[EpisodeRow, ...]
-    segments: tuple[SegmentRow, ...]
-
-    def of_night(self, night: datetime) -> Books:
-        runs = tuple(run for run in self.runs if run.night == str(night.date()))
-        own = {run.run for run in runs}
-        return Books(
-            runs,
-            tuple(row for row in self.episodes if row.run in own),
-            tuple(row for row in self.segments if row.run in own),
-        )
 
 
 class Studio:
@@ -129,9 +108,9 @@ class Studio:
             wishes = Wishes(doctor=False)
             return runner.run(render_series(Grounds(self.file), told, None, lambda: now, wishes))
 
+    @property
     def books(self) -> Books:
-        with Ledger.reading(Grounds(self.file).ledger) as ledger:
-            return Books(ledger.runs(TITLE), ledger.episodes(TITLE), ledger.segments(TITLE))
+        return read_books(Grounds(self.file))
 
     def films(self) -> dict[str, str]:
         folder = Grounds(self.file).folder
@@ -213,52 +192,33 @@ def test_two_nights_full_of_trouble_make_the_films_of_an_undisturbed_one(
     assert stood["e1"] == "budget" and stood["e4"] == "broken"
     assert trouble.lost == [trouble.killed]
     assert [(other.outcome, other.exit_code) for other in trouble.others] == [("busy", 0)]
-    begun = studio.books().of_night(FIRST)
+    begun = studio.books.of_night(str(FIRST.date()))
     done = [row.segment for row in begun.segments if row.episode == "e1"]
     assert 0 < len(done) < 8, "the budget ended in the middle of an episode"
     later = studio.call(FIRST + timedelta(hours=1), jump=JUMP)
     assert (later.outcome, later.exit_code) == ("budget", 4)
-    assert studio.books().of_night(FIRST).segments == begun.segments
+    assert studio.books.of_night(str(FIRST.date())).segments == begun.segments
 
     (studio.file.parent / "e4.yaml").write_text(EPISODES["e4"])
     night = studio.call(SECOND)
     assert (night.outcome, night.exit_code) == ("complete", 0)
     assert set(endings(night).values()) <= {"complete", "done"}
-    books = studio.books()
-    assert len(books.of_night(SECOND).segments) == expected + 1 - len(begun.segments)
+    books = studio.books
+    assert len(books.of_night(str(SECOND.date())).segments) == expected + 1 - len(begun.segments)
     last = studio.call(SECOND + timedelta(hours=1))
-    assert set(endings(last).values()) == {"done"} and studio.books() == books
+    assert set(endings(last).values()) == {"done"} and studio.books == books
 
     assert studio.films() == quiet.films()
     assert len(studio.films()) == 6
-    settled(studio, books)
-
-
-def settled(studio: Studio, books: Books) -> None:
-    """The ledger's sums are the store's, and those of the films' own records."""
-    grounds = Grounds(studio.file)
-    assert {row.outcome for row in books.segments} == {"rendered"}
-    assert set(Counter(row.key for row in books.segments).values()) == {1}
-    place = Path(grounds.store)
-    stored = Store(place).artifacts(done.parent.name for done in place.glob("artifacts/*/*/*"))
-    assert set(stored) == {row.key for row in books.segments}
-    for row in books.segments:
-        artifact = stored[row.key]
-        assert (artifact.kind, artifact.worker) == ("segment", row.worker)
-    for run in books.runs:
-        own = [row for row in books.episodes if row.run == run.run]
-        rendered = [row for row in books.segments if row.run == run.run]
-        assert sum(row.rendered for row in own) == len(rendered)
-        used = sum(row.gpu_seconds + row.prompt_seconds for row in own)
-        # Workers that wait for the next film are the run's.
-        assert run.gpu_seconds >= used > 0 or not rendered
-        assert run.money == pytest.approx(run.gpu_seconds * 36 / 3600)
-    for row in books.episodes:
-        record = read_record(Path(row.folder))
-        own = [s for s in books.segments if (s.run, s.episode) == (row.run, row.episode)]
-        assert row.rendered == len(own)
-        if row.outcome == "complete" and row.rendered:
-            assert sum(s.seconds for s in own) == pytest.approx(row.useful_seconds)
-            assert record is not None and record.last is not None
-            assert record.last.rendered == row.rendered
-            assert record.last.gpu_seconds == pytest.approx(row.gpu_seconds + row.prompt_seconds)
+    assert list(faults(Grounds(studio.file), books)) == []
+    for when, outcomes in ((FIRST, {"e1": "budget"}), (SECOND, {"e1": "complete"})):
+        page = Grounds(studio.file).folder / "dailies" / f"{when.date()}.html"
+        assert page.is_file(), page.parent
+        told = json.loads(page.with_suffix(".json").read_text())
+        stood = {each["name"]: each["outcome"] for each in told["episodes"]}
+        assert outcomes.items() <= stood.items()
+        own = books.of_night(str(when.date()))
+        assert told["bill"]["rendered"] == len(own.segments)
+        assert told["bill"]["gpu_seconds"] == pytest.approx(sum(r.gpu_seconds for r in own.runs))
+        broken = [failure["episode"] for failure in told["failures"]]
+        assert broken == (["e4"] if when == FIRST else [])
