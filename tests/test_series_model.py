@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from storyflow.errors import InputError, StoryboardError
 from storyflow.series.inherit import inherited
@@ -24,6 +25,7 @@ from storyflow.series.model import Bible
 from storyflow.series.night import night_of
 from storyflow.storyboard.model import Film
 from storyflow.storyboard.resolve import resolve
+from storyflow.yamltree import read_tree
 
 SERIES = """\
 storyflow: 1
@@ -186,10 +188,6 @@ def test_a_mistake_in_an_episode_does_not_blame_the_names_that_it_inherits(tmp_p
 
 
 def test_the_schema_takes_what_the_reader_takes():
-    import yaml
-
-    from storyflow.yamltree import read_tree
-
     schema = series_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(read_tree(SERIES).data, schema)
@@ -245,6 +243,7 @@ def test_a_webhook_is_an_address_and_what_it_is_told(tmp_path, text, url, on):
     webhook = load_series(file).rules.webhook
     assert webhook is not None
     assert (webhook.url, webhook.on) == (url, on)
+    jsonschema.validate(read_tree(file.read_text()).data, series_schema())
 
 
 @pytest.mark.parametrize(

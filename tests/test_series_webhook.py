@@ -35,6 +35,14 @@ from storyflow.series.told import (
 from storyflow.series.webhook import posting
 
 NIGHT = "2026-01-10"
+FIELDS = {
+    "start": {"run", "episodes", "segments", "estimate_gpu_seconds"},
+    "failure": {"episode", "outcome", "error", "retry"},
+    "finish": {"run", "outcome", "error", "counts", "episodes", "gpu_seconds", "money", "currency",
+               "dailies"},
+}  # fmt: skip
+"""What messages have besides what all have; programs rely on it."""
+
 AT_ONCE = (0.0,) * 4
 PATIENCE = 60.0
 """Seconds; tests in which all arrives never wait for it."""
@@ -100,7 +108,9 @@ def test_start_failure_and_finish_are_told_in_this_order(tmp_path):
         assert posted(grounds) == []
     assert listener.events == ["start", "failure", "finish"]
     start, failure, finish = (each.data for each in listener.got)
+    head = {"storyflow", "event", "id", "at", "series", "night", "host", "text"}
     for each in (start, failure, finish):
+        assert set(each) == head | FIELDS[each["event"]]
         assert (each["storyflow"], each["series"], each["night"]) == (1, "Shapes", NIGHT)
     assert (start["episodes"], start["segments"], start["run"]) == (["e1"], 2, 7)
     assert start["text"] == "Shapes, night of 2026-01-10: 2 segments of 1 episode to render"

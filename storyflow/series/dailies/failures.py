@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def _of_night(
     rows: Sequence[SegmentRow],
     states: Mapping[str, EpisodePlan],
 ) -> Iterator[Failure]:
+    causes = _causes(rows)
     for tally in made:
         last, row = tally.last, states.get(tally.last.episode)
         if last.outcome not in CURES:
@@ -64,8 +66,8 @@ def _of_night(
             outcome, error, mended = "broken", row.error, False
         elif outcome == "lost":
             error = error or "its process ended without a word: killed, or the machine went down"
-        causes = _causes(last.episode, rows)
-        yield _failure(grounds, last.episode, outcome, error, causes, mended)
+        found = causes.get(last.episode, ())
+        yield _failure(grounds, last.episode, outcome, error, found, mended)
 
 
 def _of_plan(grounds: Grounds, rows: Iterable[EpisodePlan]) -> Iterator[Failure]:
@@ -100,17 +102,15 @@ def _failure(
     )
 
 
-def _causes(episode: str, rows: Iterable[SegmentRow]) -> tuple[Cause, ...]:
-    """Segments of an episode that failed in the night and were not rendered after that."""
-    found: dict[str, Cause] = {}
+def _causes(rows: Iterable[SegmentRow]) -> dict[str, tuple[Cause, ...]]:
+    """Per episode, the segments that failed in the night and were not rendered after that."""
+    found: dict[str, dict[str, Cause]] = defaultdict(dict)
     for row in rows:
-        if row.episode != episode:
-            continue
         if row.outcome == "failed":
-            found[row.segment] = Cause(row.segment, row.shot, row.error)
-        else:
-            found.pop(row.segment, None)
-    return tuple(found.values())
+            found[row.episode][row.segment] = Cause(row.segment, row.shot, row.error)
+        elif row.episode in found:
+            found[row.episode].pop(row.segment, None)
+    return {episode: tuple(causes.values()) for episode, causes in found.items()}
 
 
 def _poisoned(folder: Path) -> tuple[Cause, ...]:

@@ -63,7 +63,7 @@ def page(made: Dailies) -> str:
         link=quote,
         clock=clock,
         day=day,
-        gpu=gpu,
+        gpu=lambda seconds: gpu(seconds).replace(" ", "\u00a0"),
         quiet=QUIET,
         money=money,
         percent=percent,
