@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from ..s3_server import ENVIRONMENT as S3
 from .bucket import BUCKET
 from .network import Network, Refused
 from .nodes import ENVIRONMENT as RAY
-from .processes import command_of, waiting
+from .processes import segment_of, waiting
 from .stage import ROOT, Outcome, outcome_of
 
 STORE, HEAD, NODES = "store", "head", ("east", "west")
@@ -85,8 +84,6 @@ shots:
 - {id: 1D, dur: 2s, do: '@star sleeps'}
 - {id: 1E, from: prev, dur: 1s, do: it wakes}
 """
-
-_SEGMENT = re.compile(r"ray::.+/(\w+/\d+)$")
 
 PATIENCE = 600
 """Seconds after which something counts as hanging."""
@@ -161,12 +158,8 @@ class Machines:
 
     def rendering(self, name: str) -> str:
         """The segment that a worker on this machine has in hand, empty if none."""
-        for pid in self.network.processes(name):
-            # Ray calls a worker's process after its call, which the farm names after its segment.
-            found = _SEGMENT.match(command_of(pid))
-            if found is not None:
-                return found[1]
-        return ""
+        found = (segment_of(pid) for pid in self.network.processes(name))
+        return next(filter(None, found), "")
 
     def stored(self) -> list[str]:
         """End the S3 server; the paths of all that it took, once for each time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 PATIENCE = 300.0
 """Seconds after which something counts as hanging, on the slowest machine."""
+
+_SEGMENT = re.compile(r"ray::.+/(\w+/\d+)$")
 
 GLANCE = 0.005
 """Seconds between two looks at a process."""
@@ -51,6 +54,15 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     except OSError:
         return ""
+
+
+def segment_of(pid: int) -> str:
+    """The segment that a worker on Ray has in hand; empty for any other process.
+
+    Ray calls a worker's process after its call, which the farm names after film and segment.
+    """
+    found = _SEGMENT.match(command_of(pid))
+    return "" if found is None else found[1]
 
 
 def tree_of(pids: Iterable[int]) -> set[int]:
