@@ -116,8 +116,8 @@ def prepare(order: Order) -> Production:
 class Company:
     """What a film shares with others that are rendered in the same call.
 
-    `floor` has the workers, `purse` what all may use, `weight` is its part among them. `used`
-    GPU-seconds went into the film's prompts already.
+    `floor` has the workers, `purse` what all may use, `weight` is its part among them. The film's
+    words are written, and `used` GPU-seconds went into its prompts already.
     """
 
     floor: Floor
@@ -141,13 +141,10 @@ async def render_film(
     """
     with claimed(order.folder):
         held = Held()
-        # A model's words change what is to be rendered.
-        if await write_words(order, made.plan, emit, held):
+        # A model's words change what is to be rendered. In company they were written before.
+        if company is None and await write_words(order, made.plan, emit, held):
             made = replace(prepare(order), estimate=made.estimate)
-        used = held.gpu_seconds
-        if company is not None:
-            company.purse.add(used)
-            used += company.used
+        used = held.gpu_seconds if company is None else company.used
         result = await _render(order, made, emit, draining or Draining(), used, company)
         deliver = order.profile.deliver
         if deliver.report and not deliver.preview:
