@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter, ValidationError
 
 from storyflow.errors import InputError
-from storyflow.series.courier import PAUSES, Address, Courier, secret_of
+from storyflow.series.courier import PAUSES, Address, Courier, Lost, secret_of
 from storyflow.series.dailies.places import page_of, retry_command
 from storyflow.series.model import HookUrl, Webhook
 from storyflow.series.orders import Grounds
@@ -40,6 +40,9 @@ VERSION = 1
 
 PATIENCE = 10.0
 """Seconds that the end of a call waits for messages that are still on their way."""
+
+MOST_NAMED = 6
+"""Messages that a notice names."""
 
 LONGEST_ERROR = 2000
 """Characters of an error in a message."""
@@ -89,9 +92,21 @@ async def posting(
         yield told
     finally:
         lost = await asyncio.to_thread(courier.close, patience)
-        for (subject, why), count in Counter((each.subject, each.why) for each in lost).items():
-            many = f"{count} messages of" if count > 1 else "the message of"
-            tell(SeriesNotice(f"{many} {subject} did not reach the webhook {address.name}: {why}"))
+        for line in _lines(lost, address.name):
+            tell(SeriesNotice(line))
+
+
+def _lines(lost: Sequence[Lost], name: str) -> Iterator[str]:
+    """A line for each reason why messages did not arrive."""
+    reasons: dict[str, list[str]] = {}
+    for each in lost:
+        reasons.setdefault(each.why, []).append(each.subject)
+    for why, subjects in reasons.items():
+        told = ", ".join(subjects[:MOST_NAMED])
+        if len(subjects) > MOST_NAMED:
+            told += f" and {len(subjects) - MOST_NAMED} more"
+        noun = "message" if len(subjects) == 1 else "messages"
+        yield f"did not reach the webhook {name}: the {noun} of {told} ({why})"
 
 
 def address_of(webhook: Webhook) -> Address:
