@@ -29,6 +29,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from storyflow.cluster import load_cluster
+from storyflow.metrics.figures import NOTHING
+from storyflow.metrics.prometheus import Board
 from storyflow.settings import names
 
 KUBERNETES = "1.33"
@@ -328,7 +330,28 @@ def test_no_two_panels_of_the_dashboard_overlap() -> None:
         taken |= cells
 
 
-@pytest.mark.parametrize("job", read("monitoring/prometheus.yaml")["scrape_configs"])
+SCRAPED = {job["job_name"]: job for job in read("monitoring/prometheus.yaml")["scrape_configs"]}
+
+
+def test_prometheus_asks_a_run_on_a_ray_of_its_own_where_the_cluster_file_says(
+    tmp_path: Path,
+) -> None:
+    ((target,),) = (each["targets"] for each in SCRAPED["storyflow-local"]["static_configs"])
+    assert f"metrics: {{listen:\n{target}}}" in TEXT["README.md"]
+    (tmp_path / "farm.yaml").write_text(f"metrics: {{listen: {target}}}\n")
+    assert load_cluster(tmp_path / "farm.yaml").metrics.listen == target
+
+
+def test_the_metrics_that_are_named_are_those_that_a_run_exports() -> None:
+    board = Board()
+    board.show("film", NOTHING)
+    board.took("film", 1.0)
+    board.stored("store", 1)
+    told = re.findall(r"^# TYPE (\w+)", board.text().decode(), re.MULTILINE)
+    assert {name for name in told if not name.endswith("_created")} == METRICS
+
+
+@pytest.mark.parametrize("job", [job for name, job in SCRAPED.items() if "local" not in name])
 def test_prometheus_takes_away_what_ray_writes_before_names(job: dict[str, Any]) -> None:
     (rule,) = job["metric_relabel_configs"]
     plain = rule["replacement"].replace("$1", r"\1")

@@ -163,13 +163,16 @@ def test_what_failed_for_good_is_left_until_it_is_retried(file: Path, cluster: F
     first = cluster.run_series(submitted(file))
     assert first.episodes[0].outcome == "partial"
     assert jobs.submit_series(file).outcome == "done"
+    (data,) = (page for page in jobs.fetch_series(file).dailies if page.suffix == ".json")
+    again = f"storyflow series submit {file} --retry"
+    assert again in data.read_text()
     (file.parent / "e2.yaml").write_text(EPISODES["e1"].replace("1A", "2A").replace("1B", "2B"))
     tried = Made()
     told = cluster.run_series(submitted(file), tried)
     assert [each.outcome for each in told.episodes] == ["partial", "complete"]
     assert {name for name, _ in tried.segments} <= {"e2"}
-    again = cluster.run_series(submitted(file, retry=True))
-    assert again.episodes[0].failures
+    last = cluster.run_series(submitted(file, retry=True))
+    assert last.episodes[0].failures
 
 
 def test_the_ledger_of_a_bucket_goes_from_job_to_job(
