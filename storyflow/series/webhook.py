@@ -183,7 +183,9 @@ class Herald:
             "run": event.run,
             "episodes": [each.name for each in work],
             "segments": segments,
-            "estimate_gpu_seconds": seconds if all(each.timed for each in work) else None,
+            "estimate_gpu_seconds": seconds
+            if all(each.timed for each in work if each.render)
+            else None,
         }
 
     def _failure(self, result: EpisodeResult) -> Body:
