@@ -85,6 +85,8 @@ shots:
 - {id: 1E, from: prev, dur: 1s, do: it wakes}
 """
 
+ATTEMPTS = 4
+
 PATIENCE = 600
 """Seconds after which something counts as hanging."""
 
@@ -193,8 +195,16 @@ class Machines:
             f"--object-store-memory={80 << 20}",
         ]
         command += [f"--{agent}-port={port}" for agent, port in AGENTS.items()]
-        process = self.network.start(name, command, log, self.environment(name))
-        _until(log, "Ray runtime started", process)
+        for attempt in range(1, ATTEMPTS + 1):
+            process = self.network.start(name, command, log, self.environment(name))
+            try:
+                return _until(log, "Ray runtime started", process)
+            except RuntimeError:
+                # Ray gives a node half a minute to start, which a busy machine may exceed.
+                if attempt == ATTEMPTS:
+                    raise
+                self.network.end(name)
+                log.unlink()
 
 
 def _until(log: Path, words: str, process: subprocess.Popen[bytes]) -> None:
