@@ -54,6 +54,13 @@ rules:
   at_once: 2
   budget: {{night: {{gpu_hours: {200 / 3600}}}}}
 """
+CLUSTER = """\
+address: {address}
+price: 36
+workers: {{count: 2, idle: 86400}}
+# A worker that was silent while the clock jumped is none that hangs.
+retries: {{stuck: 10000, silence: 864000}}
+"""
 EPISODES = {
     "e1": "film: Long\nshots:\n- {id: 1A, dur: 11s, do: '@ball rolls'}\n",
     "e2": "film: Two\nshots:\n- {id: 2A, dur: 1s, do: '@star hops'}\n"
@@ -180,7 +187,7 @@ def test_two_nights_full_of_trouble_make_the_films_of_an_undisturbed_one(
 ) -> None:
     quiet = Studio(tmp_path / "quiet", "address: in-process\n")
     assert quiet.call(FIRST).outcome == "complete"
-    where = f"address: {nodes.address}\nprice: 36\nworkers: {{count: 2, idle: 86400}}\n"
+    where = CLUSTER.format(address=nodes.address)
     studio = Studio(tmp_path / "studio", where, e4=BROKEN)
     expected = plan_series(Grounds(studio.file), FIRST).render
 
