@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,15 +46,19 @@ class Head:
     environment: dict[str, str]
 
 
+More = Callable[[str], Sequence[str]]
+"""More words for `ray start`, for the head at this address."""
+
+
 @contextlib.contextmanager
-def ray_head(**environment: str) -> Iterator[Head]:
+def ray_head(more: More = lambda address: (), **environment: str) -> Iterator[Head]:
     """Start a head, and end it and everything that it started."""
     # Sockets have short paths.
     with tempfile.TemporaryDirectory(prefix="sf", dir="/tmp", ignore_cleanup_errors=True) as name:
         for attempt in range(ATTEMPTS):
             folder = Path(name) / str(attempt)
             folder.mkdir()
-            head, process = _start(folder, {**os.environ, **ENVIRONMENT, **environment})
+            head, process = _start(folder, {**os.environ, **ENVIRONMENT, **environment}, more)
             try:
                 if _comes_up(head, process):
                     yield head
@@ -76,7 +80,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _start(folder: Path, environment: dict[str, str]) -> tuple[Head, subprocess.Popen[bytes]]:
+def _start(
+    folder: Path, environment: dict[str, str], more: More
+) -> tuple[Head, subprocess.Popen[bytes]]:
     port, dashboard, client, *agents = free_ports(3 + len(AGENTS))
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
@@ -86,6 +92,7 @@ def _start(folder: Path, environment: dict[str, str]) -> tuple[Head, subprocess.
         "--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={STORE_BYTES}",
         "--disable-usage-stats",
         *(f"--{name}-port={number}" for name, number in zip(AGENTS, agents, strict=True)),
+        *more(f"127.0.0.1:{port}"),
     ]  # fmt: skip
     with (folder / "head.log").open("wb") as output:
         process = subprocess.Popen(
