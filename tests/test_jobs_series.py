@@ -108,6 +108,8 @@ def test_a_series_is_rendered_by_one_job_and_fetched(
     assert again.outcome == "running" and again.job is not None and again.job.id == id
     assert f"{id} waits already" in again.text
     assert cluster.run_series(id).outcome == "complete"
+    with pytest.raises(InputError, match="storyflow series fetch"):
+        jobs.fetch(id)
     assert not (cluster.folder / id / id).exists()
     got = jobs.fetch_series(file, **store)
     renders = file.parent / "renders/series"

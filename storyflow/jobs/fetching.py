@@ -14,6 +14,7 @@ from storyflow.errors import FarmError, InputError
 from storyflow.jobs.failures import absorb
 from storyflow.jobs.find import find_job
 from storyflow.jobs.follow import status
+from storyflow.jobs.identity import SERIES
 from storyflow.jobs.merge import Conflict, merge_locks
 from storyflow.jobs.results import BASE, LOCK, Published, published
 from storyflow.jobs.values import Fetched, JobHandle
@@ -101,6 +102,9 @@ def _copy(store: Store, made: Published, name: str, folder: Path) -> Path:
 
 def _nothing(job: JobHandle) -> InputError:
     """Why there is nothing to fetch, and what to do."""
+    if job.film.startswith(SERIES):
+        cure = "`storyflow series fetch SERIES` brings what became of a series"
+        return InputError(f"job {job.id} made no film of its own", cure=cure)
     try:
         found = status(job)
     except (FarmError, InputError):

@@ -21,6 +21,9 @@ from storyflow.storyboard.model import Film
 NAME_LENGTH = 40
 """Longest name of a film in a job's id."""
 
+SERIES = "series-"
+"""What the names of series begin with on a cluster, where films have theirs."""
+
 
 def film_name(film: Film, name: str | None = None) -> str:
     """The film's name on the cluster: `name`, else its file's, else its title's; a slug.

@@ -21,7 +21,7 @@ from storyflow.film import Order, Production, prepare
 from storyflow.jobs import references
 from storyflow.jobs.elsewhere import sender, unattended, with_folders
 from storyflow.jobs.find import job_address
-from storyflow.jobs.identity import job_id, slug
+from storyflow.jobs.identity import SERIES, job_id, slug
 from storyflow.jobs.labels import FILM, Labels
 from storyflow.jobs.record import remember
 from storyflow.jobs.series.kept import Kept, read_kept
@@ -121,7 +121,7 @@ def submit_series(
 def series_name(grounds: Grounds) -> str:
     """The name of a series on a cluster, among films' names."""
     file = grounds.series.origin.file
-    return f"series-{slug(grounds.series.series) or slug(Path(file or 'series').stem)}"
+    return f"{SERIES}{slug(grounds.series.series) or slug(Path(file or 'series').stem)}"
 
 
 @dataclass
