@@ -187,36 +187,38 @@ def test_a_call_beside_another_ends_at_once_and_a_killed_one_is_taken_over(stage
     assert every == [("e1", "1A/1"), ("e1", "1B/1"), ("e2", "2A/1")]
 
 
-BROKEN = {
-    "no such file": ("episodes: [e1.yaml, gone.yaml]", {}),
-    "a folder": ("episodes: [e1.yaml, dir.yaml]", {"dir.yaml": None}),
-    "not UTF-8": ("episodes: [e1.yaml, bytes.yaml]", {"bytes.yaml": b"film: \xff\xfe\n"}),
-    "no YAML": ("episodes: [e1.yaml, odd.yaml]", {"odd.yaml": b"film: [\n"}),
-    "nothing in it": ("episodes: [e1.yaml, empty.yaml]", {"empty.yaml": b""}),
-    "deeply nested": ("episodes: [e1.yaml, deep.yaml]", {"deep.yaml": b"[" * 5000}),
-    "an alias": ("episodes: [e1.yaml, a.yaml]", {"a.yaml": b"film: &a [*a]\n"}),
-    "no such profile": ("episodes: [e1.yaml, {file: e2.yaml, pipeline: no.yaml}]", {}),
-    "a wrong setting": ("episodes: [e1.yaml, {file: e2.yaml, settings: [frame=7]}]", {}),
+BROKEN: dict[str, tuple[str, bytes]] = {
+    "no such file": ("gone.yaml", b""),
+    "a folder": ("folder.yaml", b""),
+    "not UTF-8": ("bytes.yaml", b"film: \xff\xfe\n"),
+    "no YAML": ("odd.yaml", b"film: [\n"),
+    "nothing in it": ("empty.yaml", b""),
+    "deeply nested": ("deep.yaml", b"[" * 5000),
+    "within itself": ("alias.yaml", b"film: &a [*a]\n"),
+    "no such profile": ("{file: p.yaml, pipeline: no.yaml}", b"film: P\nshots: [a dot]\n"),
+    "a wrong setting": ("{file: s.yaml, settings: [frame=7]}", b"film: S\nshots: [a dot]\n"),
     "no such model": (
-        "episodes: [e1.yaml, {file: e2.yaml, pipeline: toybox, settings: [model.id=/no/model]}]",
-        {},
+        "{file: m.yaml, pipeline: toybox, settings: [model.id=/no/model]}",
+        b"film: M\nshots: [a dot]\n",
     ),
 }
 
 
-@pytest.mark.parametrize("how", BROKEN)
-def test_whatever_is_wrong_with_an_episode_the_others_are_rendered(tmp_path, how):
-    listed, files = BROKEN[how]
+def test_whatever_is_wrong_with_an_episode_the_others_are_rendered(tmp_path):
+    entries = "".join(f"- {entry}\n" for entry, _ in BROKEN.values())
+    listed = f"episodes:\n- e1.yaml\n{entries}- e2.yaml"
     stage = Stage(series_in(tmp_path, SERIES.replace("episodes: [e*.yaml]", listed)))
-    for name, data in files.items():
-        if data is None:
-            (tmp_path / name).mkdir()
-        else:
+    (tmp_path / "folder.yaml").mkdir()
+    for entry, data in BROKEN.values():
+        name = entry.removeprefix("{file: ").split(",")[0]
+        if name not in ("gone.yaml", "folder.yaml"):
             (tmp_path / name).write_bytes(data)
     result = stage.call()
-    assert list(endings(result).values()) == ["complete", "broken"]
-    assert result.exit_code == 3
-    assert result.episodes[1].error
+    first, *broken, last = result.episodes
+    assert (first.outcome, last.outcome, result.exit_code) == ("complete", "complete", 3)
+    for how, each in zip(BROKEN, broken, strict=True):
+        assert (each.outcome, bool(each.error)) == ("broken", True), how
+        assert "Error" not in each.error, f"{how} is told as nobody foresaw it: {each.error}"
 
 
 def test_a_broken_episode_is_noted_once_in_a_night(stage):

@@ -41,7 +41,7 @@ _COLOURS = {"complete": "green", "done": "green", "failed": "red", "broken": "re
 
 def watch(events: Iterable[SeriesEvent], console: Console) -> None:
     """Show a run's events until it is over."""
-    view = _View(console)
+    view = View(console)
     if console.is_terminal:
         with Live(view.progress, console=console, refresh_per_second=8, transient=True):
             for event in events:
@@ -51,7 +51,9 @@ def watch(events: Iterable[SeriesEvent], console: Console) -> None:
             view.show(event)
 
 
-class _View:
+class View:
+    """The lines and bars for a run, fed with its events by `show`."""
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
@@ -68,6 +70,7 @@ class _View:
         self.workers: set[str] = set()
 
     def show(self, event: SeriesEvent) -> None:
+        """Take in one event."""
         line = self._line(event)
         if line is not None:
             self.console.print(line, highlight=False, soft_wrap=True)
