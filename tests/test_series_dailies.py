@@ -27,7 +27,7 @@ from storyflow.series.dailies.account import bill, tallies
 from storyflow.series.dailies.facts import Dailies
 from storyflow.series.dailies.gather import gather, latest_night
 from storyflow.series.dailies.page import gpu, money, page
-from storyflow.series.dailies.places import render_command, retry_command
+from storyflow.series.dailies.places import data_of, page_of, render_command, retry_command
 from storyflow.series.dailies.write import write_dailies
 from storyflow.series.ledger import EpisodeRow, Ledger
 from storyflow.series.orders import Grounds, Where
@@ -161,6 +161,7 @@ def test_what_was_rendered_and_not_cut_yet_is_shown_from_the_store(tmp_path: Pat
     assert (picture.shot, picture.state) == ("1A", "uncut")
     assert picture.shown is not None and picture.shown.width == 192
     assert made.next.segments == 1 and made.bill.second_money is None
+    assert json.loads(data_of(page_of(Grounds(file), NIGHT)).read_text()) == made.as_data()
 
 
 def test_the_next_night_mends_and_the_films_cost_is_that_of_both(copied: Path) -> None:
@@ -179,6 +180,9 @@ def test_the_next_night_mends_and_the_films_cost_is_that_of_both(copied: Path) -
     whole = sum(row.gpu_seconds + row.prompt_seconds for row in both)
     assert e2.second_gpu == pytest.approx(whole / e2.film_seconds)
     assert (second.failures, second.next.done, second.next.nights) == ((), 4, 0)
+    # What the call wrote, which planned again just what it had worked at.
+    written = json.loads(data_of(page_of(grounds, "2026-01-11")).read_text())
+    assert written == second.as_data()
     assert "Nothing: every film is there." in page(second)
     first = gather(grounds, NIGHT, tomorrow)
     assert [(f.episode, f.mended) for f in first.failures if f.episode == "e2"] == [("e2", True)]

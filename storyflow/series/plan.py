@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -121,8 +121,12 @@ class Prepared:
 def plan_series(grounds: Grounds, now: datetime) -> SeriesPlan:
     """What a render would do. Raises StoryboardError for the series file, StoreError."""
     night = night_of(grounds.series.rules, now)
-    rows = tuple(each.row for each in prepared_episodes(grounds, night))
-    budget = grounds.night
+    return plan_of(grounds, night, (each.row for each in prepared_episodes(grounds, night)))
+
+
+def plan_of(grounds: Grounds, night: Night, episodes: Iterable[EpisodePlan]) -> SeriesPlan:
+    """What these rows of all episodes come to. Raises InputError, LedgerError."""
+    rows, budget = tuple(episodes), grounds.night
     left = None
     if math.isfinite(budget.seconds):
         with Ledger.reading(grounds.ledger) as ledger:
@@ -237,9 +241,7 @@ def _looked_at(
     return Prepared(listed, row, what, replace(made, estimate=estimate), mark, missing)
 
 
-def _last(
-    grounds: Grounds, name: str, what: Order, endings: Mapping[str, Ending]
-) -> Ending | None:
+def _last(grounds: Grounds, name: str, what: Order, endings: Mapping[str, Ending]) -> Ending | None:
     """How an episode's last run ended, if its film is not gone since."""
     last = endings.get(name)
     lost = last is not None and last.outcome == "complete"

@@ -7,7 +7,7 @@ taken over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from storyflow.series.ledger import Ledger
 from storyflow.series.load import episode_named
 from storyflow.series.night import Night, night_of
 from storyflow.series.orders import Grounds
-from storyflow.series.plan import Prepared, prepared_episodes, retries
+from storyflow.series.plan import EpisodePlan, Prepared, prepared_episodes, retries
 from storyflow.series.standing import Standing, outcome_of
 from storyflow.series.told import (
     EpisodeOutcome,
@@ -122,13 +122,14 @@ class _Visit:
             ledger = stack.enter_context(Ledger.writing(grounds.ledger))
             again = retries(grounds, ledger, self.night)
             await self._plan(ledger, only)
+            due = self._due(ledger)
             try:
-                if due := self._due(ledger):
+                if due:
                     await self._work(due, ledger, store, again)
             except FarmError:
-                await self._dailies()
+                await self._dailies(due)
                 raise
-            await self._dailies()
+            await self._dailies(due)
             return self.ended(outcome_of(self.standing))
 
     def ended(self, outcome: SeriesOutcome, error: str = "") -> SeriesResult:
@@ -209,12 +210,28 @@ class _Visit:
             raise
         ledger.end_run(self.run, outcome_of(due))
 
-    async def _dailies(self) -> None:
+    async def _dailies(self, due: Sequence[Standing]) -> None:
         """The page of the night until now. It is not what the night is for: it never fails it."""
+
+        def write() -> None:
+            rows = self._rows({each.name for each in due})
+            write_dailies(self.grounds, self._date, self.clock(), planned=rows)
+
         try:
-            await asyncio.to_thread(write_dailies, self.grounds, self._date, self.clock())
+            await asyncio.to_thread(write)
         except Exception as error:
             self._notice(f"no dailies were written: {error}")
+
+    def _rows(self, changed: Collection[str]) -> tuple[EpisodePlan, ...] | None:
+        """Where every episode stands after the call: only those that it worked at are planned
+        again. None where it looked at some episodes only."""
+        if self.wishes.only is not None:
+            return None
+        rows = {each.name: each.prepared.row for each in self.standing}
+        if changed:
+            news = prepared_episodes(self.grounds, self._tonight(), changed)
+            rows |= {each.row.name: each.row for each in news}
+        return tuple(rows.values())
 
     def _only(self) -> Collection[str] | None:
         """The names of the episodes that were asked for, as the series has them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from storyflow.series.dailies.sheets import Sheet, pictures, plan_sheet, width_f
 from storyflow.series.ledger import Ledger, SegmentRow
 from storyflow.series.night import night_of
 from storyflow.series.orders import Grounds
-from storyflow.series.plan import plan_series
+from storyflow.series.plan import EpisodePlan, plan_of, plan_series
 from storyflow.store.store import Store
 
 
@@ -51,10 +51,17 @@ def checked_night(grounds: Grounds, text: str, now: datetime) -> str:
     return named.isoformat()
 
 
-def gather(grounds: Grounds, night: str, now: datetime, beside: Path | None = None) -> Dailies:
-    """The dailies of a night, as things stand now; plans the series, and writes nothing.
+def gather(
+    grounds: Grounds,
+    night: str,
+    now: datetime,
+    beside: Path | None = None,
+    planned: Iterable[EpisodePlan] | None = None,
+) -> Dailies:
+    """The dailies of a night, as things stand now; writes nothing.
 
     Its paths start from the folder `beside`; without one from where the page of that night lies.
+    Without the rows of all episodes, as `planned` just now, it plans the series.
     Raises InputError for the series file, StoreError, InfrastructureError for the ledger.
     """
     title, rules = grounds.series.series, grounds.series.rules
@@ -69,8 +76,8 @@ def gather(grounds: Grounds, night: str, now: datetime, beside: Path | None = No
     made = tallies(
         [row for row in rows if row.run in numbers], [row for row in rows if row.run in older]
     )
-    plan = plan_series(grounds, now)
     tonight = night_of(rules, now)
+    plan = plan_series(grounds, now) if planned is None else plan_of(grounds, tonight, planned)
     spent = bool(runs) and night == tonight.date.isoformat() and runs[-1].outcome == "budget"
     failed = failures(grounds, made, segments, plan.episodes)
     found = sum(row.outcome == "found" for row in segments)
