@@ -35,7 +35,7 @@ from storyflow.planning.estimate import predict
 from storyflow.planning.finish import Estimate
 from storyflow.planning.nodes import Plan
 from storyflow.planning.planner import make_plan
-from storyflow.poison import FAILED, Poison
+from storyflow.poison import FAILED, RETRY, RETRY_EPISODE, Poison
 from storyflow.record import recording
 from storyflow.renderer import ModelKind
 from storyflow.reporting.write import report_or_tell
@@ -172,7 +172,7 @@ async def _render(
             only = wanted(plan, order)
             one_class = hold_to_one_class(plan, kind, store) if order.one_class else None
             _announce(made, store, only, one_class, emit)
-            terms = Terms(order.budget, Poison(order.folder / FAILED), draining, used)
+            terms = Terms(order.budget, _poison(order), draining, used)
             async with _floor(order, store, plan.title, company) as floor:
                 if company is not None:
                     terms = replace(terms, purse=company.purse, weight=company.weight)
@@ -237,6 +237,11 @@ async def _cut(
         if line:
             emit(Notice(line))
     return artifacts, film
+
+
+def _poison(order: Order) -> Poison:
+    of_series = order.asked is not None and order.asked.series is not None
+    return Poison(order.folder / FAILED, RETRY_EPISODE if of_series else RETRY)
 
 
 def _tell(emit: Emit, text: str) -> None:

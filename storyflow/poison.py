@@ -21,6 +21,9 @@ from storyflow.errors import InfrastructureError
 FAILED = "failed.json"
 """Name of the file in a film's folder."""
 
+RETRY = "storyflow retry STORYBOARD"
+RETRY_EPISODE = "storyflow series retry SERIES EPISODE"
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -36,11 +39,13 @@ class Failed:
 class Poison:
     """What failed for good. Without a `file` it is remembered as long as this object only.
 
-    A file that can't be understood is taken for empty: the worst is that something is tried again.
+    `retry` is the command that lets it be tried again. A file that can't be understood is taken for
+    empty: the worst is that something is tried again.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, retry: str = RETRY) -> None:
         self._file = file
+        self.retry = retry
         self._known = {failed.key: failed for failed in _read(file)}
 
     @property

@@ -114,8 +114,10 @@ class Bench:
         film, pool = stage.film, self.pool
         terms = film.terms
         share = self.dispatcher.share(stage.resolve, watch=stage.watch, weight=terms.weight)
-        used = terms.purse.open(lambda: share.account.committed * pool.gpus)
-        share.account.limit = _limit(terms, film.gpu_seconds, used, lambda: pool.gpus)
+        # The purse outlives the film, and needs no more of it than its account.
+        account = share.account
+        used = terms.purse.open(lambda: account.committed * pool.gpus)
+        account.limit = _limit(terms, film.gpu_seconds, used, lambda: pool.gpus)
         self._stages[share.film] = stage
         share.add(stage.tasks())
         try:

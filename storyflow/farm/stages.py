@@ -119,7 +119,7 @@ class FilmWork:
             raise SegmentError(
                 f"{name} failed for good before ({failed.when}: {failed.error}) and is not tried "
                 "again",
-                cure="change it, or let it be tried with: storyflow retry STORYBOARD",
+                cure=f"change it, or let it be tried with: {self.terms.poison.retry}",
             )
 
     def missing(self, lost: set[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from storyflow.budget import Purse
 from storyflow.film import Order, Production
@@ -47,8 +47,9 @@ class Standing:
         return self.prepared.made
 
     def end(self, result: EpisodeResult) -> None:
-        """The call is done with it."""
+        """The call is done with it, and lets go of its plan."""
         self.result = result
+        self.prepared = replace(self.prepared, order=None, made=None)
         self.over.set()
 
 
