@@ -14,9 +14,11 @@ from films import SMALL, Studio
 from media_files import picture_file
 from other_node import other_node
 from ray_head import Head, ray_head
+from test_series_plan import series_in
 
 from storyflow import jobs
 from storyflow.errors import InputError
+from storyflow.series.orders import Where
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -90,6 +92,23 @@ def test_a_job_that_fails_ends_with_a_renders_exit_code(studio: Studio, head: He
     assert (ended.state, ended.exit_code) == ("partial", 3), jobs.log(job)
     got = jobs.fetch(job)
     assert not got.complete and got.film is not None and got.film.name == "film.partial.mp4"
+
+
+def test_a_series_is_one_job_whose_films_are_fetched(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", head.jobs)
+    file, where = series_in(tmp_path), Where(store=str(tmp_path / "store"), workers=1)
+    sent = jobs.submit_series(file, **where)
+    again = jobs.submit_series(file, **where)
+    assert sent.job is not None and again.outcome == "running"
+    assert again.job is not None and again.job.id == sent.job.id
+    ended = jobs.wait(sent.job)
+    assert (ended.state, ended.exit_code) == ("complete", 0), jobs.log(sent.job)
+    assert "e1: render 1A/1 on worker-1" in jobs.log(sent.job)
+    films = jobs.fetch_series(file, **where).films
+    assert films == tuple(tmp_path / f"renders/series/{name}/film.mp4" for name in ("e1", "e2"))
+    assert jobs.submit_series(file, **where).outcome == "done"
 
 
 def test_a_worker_on_a_node_with_another_folder_of_that_name_is_refused(

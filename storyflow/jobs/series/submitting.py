@@ -35,7 +35,7 @@ from storyflow.locktext import lock_text
 from storyflow.ordering import save_lock
 from storyflow.series.load import Listed
 from storyflow.series.night import night_of
-from storyflow.series.orders import Grounds, Where
+from storyflow.series.orders import Grounds, Where, fingerprint
 from storyflow.store.roots import Root, add_root, now
 from storyflow.store.store import Store
 from storyflow.wording import write_needed
@@ -134,6 +134,7 @@ class _Bundle:
     episodes: list[SentEpisode] = field(default_factory=list)
     cast: dict[str, Reference] = field(default_factory=dict)
     profiles: dict[str, str] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         file = self.grounds.series.origin.file
@@ -153,7 +154,9 @@ class _Bundle:
         named = [reference for each in self.episodes for reference in each.references]
         texts = [f"{r.text} {r.sha256}" for r in (*named, *self.cast.values())]
         wishes = [each.model_dump_json() for each in self.episodes]
-        return digest_of(self.files, version("storyflow"), *texts, *wishes)
+        # Of a storyboard and its lock counts what they make: windows that were pinned since don't.
+        files = {n: text for n, text in self.files.items() if not n.startswith("episodes/")}
+        return digest_of(files, version("storyflow"), *texts, *wishes, *self.marks)
 
     def add(self, listed: Listed, notify: Callable[[str], None]) -> None:
         """Read an episode, pin its lock, and take along what it needs."""
@@ -173,6 +176,7 @@ class _Bundle:
             self.episodes.append(sent.model_copy(update={"broken": str(error)}))
             return
         save_lock(what, made.lock)
+        self.marks.append(fingerprint(made, what))
         self.media |= {r.sha256: named[r.text] for r in hashed}
         self.media |= {r.sha256: pictures[r.text] for r in shared}
         self.cast |= {r.text: r for r in shared}
