@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from stores import Spot, spot
 
-from storyflow.claim import claimed_run
+from storyflow.claim import claimed_run, holder_of
 from storyflow.errors import InfrastructureError
 from storyflow.store import lease as leases
-from storyflow.store.lease import Attempt, Held, Holder, Lease, Pace, leased, wait_until_free
+from storyflow.store.lease import (
+    Attempt,
+    Held,
+    Holder,
+    Lease,
+    Pace,
+    holding,
+    leased,
+    wait_until_free,
+)
 from storyflow.store.place import Place
 
 NEVER = Pace(beat=3600.0, expiry=60.0, look=0.01)
@@ -280,3 +292,48 @@ def test_an_error_of_the_run_itself_passes_through_a_claim(at: Spot) -> None:
 
     with pytest.raises(OSError, match="the run's own"):
         asyncio.run(fail())
+
+
+def test_who_holds_a_lease_is_seen_without_taking_it(place: Place) -> None:
+    assert holding(place, "film") is None
+    lease = take(place)
+    assert holding(place, "film") == f"process {os.getpid()} on {socket.gethostname()}"
+    lease.release()
+    assert holding(place, "film") is None
+
+
+def test_who_claims_a_run_is_seen_without_disturbing_it(tmp_path: Path) -> None:
+    store = spot("folder", tmp_path).open()
+    assert holder_of(store, "film") is None
+
+    async def claim() -> str | None:
+        async with claimed_run(store, "film"):
+            return holder_of(store, "film")
+
+    for _ in range(2):
+        assert asyncio.run(claim()) == f"process {os.getpid()} on {socket.gethostname()}"
+        assert holder_of(store, "film") is None
+
+
+def test_a_claim_waits_for_somebody_who_only_looks(tmp_path: Path) -> None:
+    store = spot("folder", tmp_path).open()
+    store.check_writable()
+    file = store.root / "claims/film.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    looker = os.open(file, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    # It looks away while the claim waits.
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        os.close(looker)
+
+    async def claim() -> None:
+        async with claimed_run(store, "film"):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storyflow.claim.time", SimpleNamespace(sleep=sleep))
+        asyncio.run(claim())
+    assert len(slept) == 1
