@@ -25,6 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Defaults stand in brackets, which rich's own markup would take for styles and drop.
+    rich_markup_mode="markdown",
 )
 
 

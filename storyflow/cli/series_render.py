@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from storyflow.series.told import SeriesResult
 
 Episodes = Annotated[
-    list[str] | None, typer.Argument(metavar="[EPISODE]...", help="Only these episodes.")
+    list[str] | None, typer.Argument(metavar="EPISODE", help="Only these episodes.")
 ]
 ResultJson = Annotated[
     bool, typer.Option("--json", help="Print how it ended as data, and no progress.")
