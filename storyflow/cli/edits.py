@@ -68,7 +68,7 @@ def conform(
     edit: Annotated[Path, typer.Argument(metavar="EDIT", help="An .otio, .xml or .edl file.")],
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILM]", help="The storyboard [the one whose film is around]."),
+        typer.Argument(metavar="FILM", help="The storyboard [the one whose film is around]."),
     ] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out media that are not of this film.")

@@ -118,7 +118,7 @@ def submit(
 def status(
     film: Annotated[
         str | None,
-        typer.Argument(metavar="[FILM]", help="A storyboard's file, a film's name or a job's id."),
+        typer.Argument(metavar="FILM", help="A storyboard's file, a film's name or a job's id."),
     ] = None,
     address: JobApi = None,
     as_json: AsJson = False,

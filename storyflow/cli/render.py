@@ -138,7 +138,7 @@ def cut(
 def retry(
     file: StoryboardFile,
     shots: Annotated[
-        list[str] | None, typer.Argument(metavar="[SHOT]...", help="Only these shots.")
+        list[str] | None, typer.Argument(metavar="SHOT", help="Only these shots.")
     ] = None,
     series: EpisodeOf = None,
     pipeline: FilmPipeline = None,

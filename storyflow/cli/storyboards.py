@@ -77,7 +77,7 @@ def show(
 @app.command()
 def schema(
     kind: Annotated[
-        SchemaKind, typer.Argument(metavar="[KIND]", help="storyboard, cut (a cut list) or series.")
+        SchemaKind, typer.Argument(metavar="KIND", help="storyboard, cut (a cut list) or series.")
     ] = SchemaKind.storyboard,
 ) -> None:
     """Print the JSON Schema of storyboards, cut lists or series, for completion in an editor."""
