@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from storyflow import jobs
 from storyflow.cli import app
+from storyflow.draining import Draining
 from storyflow.errors import FarmError, InputError, StoreError
 from storyflow.events import PromptsWritten, SegmentDone
 from storyflow.jobs import follow
@@ -24,7 +26,7 @@ from storyflow.lockfile import lock_path, read_lock
 from storyflow.series.ledger import Ledger
 from storyflow.series.orders import Grounds, Where
 from storyflow.series.plan import plan_series
-from storyflow.series.told import EpisodeTold, SeriesEvent
+from storyflow.series.told import EpisodeEnded, EpisodeTold, SeriesEvent
 
 NOW = datetime(2026, 1, 10, 23, tzinfo=UTC)
 
@@ -140,6 +142,27 @@ def test_the_next_job_goes_on_from_what_the_store_keeps(file: Path, cluster: Fak
     }  # fmt: skip
     assert set(cut) == {"e3"}
     assert len(jobs.fetch_series(file).films) == 3
+
+
+def test_what_a_cancelled_job_has_finished_is_not_made_again(
+    file: Path, cluster: FakeServer
+) -> None:
+    file.write_text(SERIES.replace("{cluster", "{at_once: 1, cluster"))
+    id, draining = submitted(file), Draining()
+    performance = open_series(cluster._here(id) / "job.json")
+
+    def tell(event: SeriesEvent) -> None:
+        if isinstance(event, EpisodeEnded):
+            draining.wish()
+
+    ended = asyncio.run(performance.work(tell, draining))
+    performance.clear()
+    cluster.set(id, "stopped")
+    assert [each.outcome for each in ended.episodes] == ["complete", "stopped"]
+    made = Made()
+    result = cluster.run_series(submitted(file), made)
+    assert [each.outcome for each in result.episodes] == ["done", "complete"]
+    assert made.segments == [("e2", "2A/1")]
 
 
 def test_a_broken_episode_is_told_here_by_its_own_name_and_stops_no_other(
