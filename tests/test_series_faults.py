@@ -21,7 +21,7 @@ import storyflow.series.call
 from storyflow.budget import Budget
 from storyflow.cluster import Cluster
 from storyflow.doctor import Diagnosis, Finding
-from storyflow.errors import FarmError, InputError, LedgerError
+from storyflow.errors import FarmError, InputError, LedgerError, ModelError
 from storyflow.events import SegmentDone, SegmentStarted
 from storyflow.farm.address import open_farm
 from storyflow.farm.held import Held
@@ -293,44 +293,73 @@ def test_the_doctor_stops_what_the_machines_cant_render(stage, monkeypatch, sick
     assert asked == [2]
 
 
-def test_one_engine_writes_the_words_of_all_episodes(tmp_path, monkeypatch):
-    text = SERIES.replace("pipeline: slate", "pipeline: toybox")
+@pytest.fixture
+def worded(tmp_path: Path) -> Stage:
+    """A series of three short films whose words a model writes."""
     settings = ", ".join(f"'{each}'" for each in (*MODEL, "deliver.report=false"))
-    text = (
-        text[: text.index("  settings:")]
-        + f"  settings: [{settings}]\n"
-        + text[text.index("  cast:") :]
-    )
+    head, _, rest = SERIES.replace("pipeline: slate", "pipeline: toybox").partition("  settings:")
+    text = f"{head}  settings: [{settings}]\n{rest[rest.index('  cast:') :]}"
     stage = Stage(series_in(tmp_path, text))
     for name in ("e1", "e2", "e3"):
         shot = f"{{id: {name[1]}A, dur: 8f, do: '@ball rolls {name}'}}"
         (tmp_path / f"{name}.yaml").write_text(f"film: {name}\nshots:\n- {shot}\n")
-    starts: list[str] = []
+    return stage
 
-    class Counted(Desk):
-        def __init__(self, held: Held) -> None:
-            super().__init__(talks)
-            self.held = held
 
-        @contextmanager
-        def language(self) -> Iterator[LanguageModel]:
-            starts.append("language")
-            with self.held.during(1), super().language() as model:
-                yield model
+class Counted(Desk):
+    """A desk that counts how often a model is started."""
 
+    starts = 0
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(talks)
+        self.held = held
+
+    @contextmanager
+    def language(self) -> Iterator[LanguageModel]:
+        Counted.starts += 1
+        with self.held.during(1), super().language() as model:
+            yield model
+
+
+class Missing(Counted):
+    """A desk without a model."""
+
+    @contextmanager
+    def language(self) -> Iterator[LanguageModel]:
+        Counted.starts += 1
+        raise ModelError("no weights in this folder")
+        yield
+
+
+def desk(monkeypatch: pytest.MonkeyPatch, kind: type[Counted]) -> None:
+    """Have words written there."""
+    monkeypatch.setattr(Counted, "starts", 0)
     monkeypatch.setattr(
         "storyflow.farm.language.ProfileWriters",
-        lambda prompts, cluster, notify, check, held: Counted(held),
+        lambda prompts, cluster, notify, check, held: kind(held),
     )
-    result = stage.call()
+
+
+def test_one_engine_writes_the_words_of_all_episodes(worded, monkeypatch):
+    desk(monkeypatch, Counted)
+    result = worded.call()
     assert endings(result) == {"e1": "complete", "e2": "complete", "e3": "complete"}
-    assert starts == ["language"]
-    assert all(row.prompt_seconds > 0 for row in stage.episodes)
-    used = sum(row.gpu_seconds + row.prompt_seconds for row in stage.episodes)
-    assert stage.runs[0].gpu_seconds >= used - 1e-6
+    assert Counted.starts == 1
+    assert all(row.prompt_seconds > 0 for row in worded.episodes)
+    used = sum(row.gpu_seconds + row.prompt_seconds for row in worded.episodes)
+    assert worded.runs[0].gpu_seconds >= used - 1e-6
     # What was refused is asked for again, by all with one engine.
-    stage.call()
-    assert starts == ["language"] * 2
+    worded.call()
+    assert Counted.starts == 2
+
+
+def test_an_engine_that_cant_be_loaded_is_not_tried_for_each_episode(worded, monkeypatch):
+    desk(monkeypatch, Missing)
+    result = worded.call()
+    assert endings(result) == {"e1": "broken", "e2": "broken", "e3": "broken"}
+    assert {each.error for each in result.episodes} == {"no weights in this folder"}
+    assert Counted.starts == 1
 
 
 def test_episodes_that_share_segments_and_not_a_profile_dont_wait_for_each_other(stage):
@@ -359,7 +388,8 @@ def test_a_budget_ends_an_episode_between_two_segments(stage, limited):
     e1 = stage.episodes[0]
     assert (e1.outcome, e1.rendered, e1.planned) == ("budget", 1, 2)
     assert e1.gpu_seconds >= stage.segments[0].seconds
-    assert "the next night goes on from here" in e1.error
+    later = "the next night" if limited == "night" else "a later call"
+    assert f"{later} goes on from here" in e1.error
     if limited == "night":
         # The same night has nothing left, however often it is called.
         again = stage.call(wishes=wishes)
@@ -391,6 +421,16 @@ def test_what_failed_for_good_waits_as_the_rules_say(tmp_path, rule, tonight):
         assert (again.episode, again.failed) == ("e1", failed)
         assert stage.call(wishes=Wishes(only=["e1"])).outcome == "complete"
         assert list(endings(stage.last)) == ["e1"]
+
+
+def test_a_call_for_some_episodes_leaves_the_nights_retry_to_the_others(tmp_path):
+    fails = SERIES.replace("settings: [", "settings: ['slate.fail={1A/1: -1}', ")
+    stage = Stage(series_in(tmp_path, fails.replace("{cluster", "{on_failure: retry, cluster")))
+    assert endings(stage.call()) == {"e1": "partial", "e2": "complete"}
+    stage.file.write_text(stage.file.read_text().replace("'slate.fail={1A/1: -1}', ", ""))
+    stage.file.write_text(stage.file.read_text().replace("a blue star", "a white star"))
+    assert endings(stage.call(NEXT, Wishes(only=["e2"]))) == {"e2": "complete"}
+    assert endings(stage.call(NEXT)) == {"e1": "complete", "e2": "done"}
 
 
 def test_an_unknown_episode_is_refused(stage):

@@ -28,12 +28,13 @@ def test_a_ledger_that_is_not_there_is_empty_and_not_made(tmp_path):
 
 def test_what_is_written_is_read_while_it_is_written(tmp_path):
     with Ledger.writing(tmp_path / "l.sqlite") as ledger, Ledger.reading(ledger.file) as reader:
-        assert ledger.first_of_night("S", "n")
+        assert ledger.tried("S", "n") == frozenset()
         run = ledger.begin_run("S", "n", "EUR")
         ledger.write_episode(replace(EPISODE, run=run, outcome="broken"))
-        assert reader.first_of_night("S", "n")
+        assert reader.tried("S", "n") == frozenset()
         ledger.write_episode(replace(EPISODE, run=run))
-        assert not reader.first_of_night("S", "n")
+        assert reader.tried("S", "n") == {"e1"}
+        assert reader.tried("S", "m") == reader.tried("T", "n") == frozenset()
         ledger.write_segment(replace(SEGMENT, run=run))
         ledger.write_episode(
             replace(EPISODE, run=run, outcome="complete", gpu_seconds=2.5, mark="m")

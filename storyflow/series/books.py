@@ -38,7 +38,8 @@ class Books:
             self.tell(EpisodeBegan(each.name))
 
     def note(self, each: Standing, event: Event) -> None:
-        """Something happens to its film."""
+        """Something happens to its film: its turn has come."""
+        self.begin(each)
         match event:
             case SegmentDone(reused=True):
                 each.reused += 1

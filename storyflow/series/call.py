@@ -17,7 +17,14 @@ from functools import partial
 from storyflow.beforehand import look_ahead
 from storyflow.budget import Budget, Purse
 from storyflow.draining import Draining
-from storyflow.errors import BudgetError, Cancelled, InputError, LedgerError, StoryflowError
+from storyflow.errors import (
+    BudgetError,
+    Cancelled,
+    InputError,
+    LedgerError,
+    ModelError,
+    StoryflowError,
+)
 from storyflow.farm.address import open_farm
 from storyflow.farm.floor import Shared
 from storyflow.farm.held import Held, Since
@@ -45,7 +52,8 @@ estimates err, and what is not reached would have been done for nothing."""
 class Errand:
     """What a call works on, with what and until when.
 
-    `again` lets what failed for good be tried again. `purse` is what the call may use.
+    `again` tells of an episode whether what failed for good in it is tried again. `purse` is what
+    the call may use. `doctor` has the machines examined first.
     """
 
     grounds: Grounds
@@ -55,8 +63,8 @@ class Errand:
     purse: Purse
     draining: Draining
     tell: Tell
-    again: bool = False
-    doctor: bool = True
+    again: Callable[[str], bool]
+    doctor: bool
 
 
 class Call:
@@ -117,10 +125,10 @@ class Call:
 
     async def _all(self, due: Sequence[Standing]) -> None:
         for each in due:
-            if self.errand.again:
+            if self.errand.again(each.name):
                 with self._ending(each):
                     Poison(each.order.folder / FAILED).forget()
-        if self.errand.doctor and any(each.prepared.missing for each in due):
+        if self.errand.doctor:
             await self._examine(_left(due))
         for some in _portions(_left(due), self._reach()):
             for group in _groups(some, lambda o: o.profile.prompts.model_dump_json()):
@@ -135,10 +143,14 @@ class Call:
         return min(self.purse.left, self._seconds * held if held else math.inf)
 
     async def _examine(self, due: list[Standing]) -> None:
-        """End the episodes that the machines can't render. Raises FarmError where that is all."""
+        """End the episodes that the machines can't render; what is only cut needs none. Raises
+        FarmError where that is all."""
         from storyflow.doctor.beforehand import examine_before, refusal
 
-        groups = _groups(due, lambda o: o.profile.model_dump_json())
+        lacking = [each for each in due if each.prepared.missing]
+        groups = _groups(lacking, lambda o: o.profile.model_dump_json())
+        if not groups:
+            return
         profiles = [group[0].order.profile for group in groups]
         cluster, store = self.grounds.cluster, self.grounds.store
         diagnoses = await asyncio.to_thread(examine_before, cluster, store, profiles)
@@ -146,7 +158,7 @@ class Call:
         for warning in dict.fromkeys(str(w) for d in diagnoses for w in d.warnings):
             self.tell(SeriesNotice(warning))
         errors = [error for error in refusals if error is not None]
-        if errors and len(errors) == len(groups):
+        if len(errors) == len(groups) and len(lacking) == len(due):
             raise errors[0]
         for group, error in zip(groups, refusals, strict=False):
             if error is not None:
@@ -159,13 +171,25 @@ class Call:
         if prompts.composed:
             return
         before = self.purse.used
+        missing: ModelError | None = None
         writers = KeptWriters(prompts, order.cluster, lambda t: self.tell(SeriesNotice(t)), held)
         try:
             for each in group:
-                with self._ending(each):
-                    await self._written(each, Since(held), writers)
+                if missing is None:
+                    with self._ending(each):
+                        try:
+                            await self._written(each, Since(held), writers)
+                        except ModelError as error:
+                            missing = error
+                            raise
+            # It is no other one for the next episode.
+            if missing is not None:
+                self._fail(_left(group), missing)
         finally:
-            await asyncio.to_thread(writers.close)
+            try:
+                await asyncio.to_thread(writers.close)
+            except StoryflowError as error:
+                self.tell(SeriesNotice(f"a language model does not end: {error}"))
             # Its last seconds are nobody's.
             self.purse.add(max(0.0, held.gpu_seconds - (self.purse.used - before)))
             self.books.spent()
@@ -173,7 +197,6 @@ class Call:
     async def _written(self, each: Standing, held: Since, writers: KeptWriters) -> None:
         self._may_begin(each)
         order = self._limited(each, within=self.purse.left)
-        self.books.begin(each)
         try:
             wrote = await write_words(
                 order, each.made.plan, partial(self.books.note, each), held, writers
@@ -193,6 +216,12 @@ class Call:
 
     async def _films(self, group: list[Standing]) -> None:
         """Episodes of one profile, on workers that they share."""
+        for each in group:
+            with self._ending(each):
+                self._may_begin(each)
+        group = _left(group)
+        if not group:
+            return
         try:
             async with self._floor(group[0].order) as floor:
                 await self._encoded(group, floor)
@@ -225,7 +254,6 @@ class Call:
             with self._ending(each):
                 self._may_begin(each)
                 order = self._limited(each)
-                self.books.begin(each)
                 terms = Terms(
                     order.budget,
                     draining=self.draining,
@@ -287,7 +315,7 @@ class Call:
         if self.draining.wished:
             raise Cancelled("the run was stopped before it began")
         if each.prepared.missing and not self.purse.left:
-            raise BudgetError("the night's budget is used up")
+            raise BudgetError("the budget is used up")
 
     @contextmanager
     def _ending(self, each: Standing) -> Iterator[None]:
@@ -301,7 +329,9 @@ class Call:
             end(*ending(error))
             raise
         except BudgetError as error:
-            end("budget", f"{error.what}; the next night goes on from here")
+            # A limit of this call's own, or the night's.
+            later = "a later call" if self.purse.budget.bounded else "the next night"
+            end("budget", f"{error.what}; {later} goes on from here")
         except Cancelled as error:
             if self.closed:
                 end("window", "the window has closed; the next one goes on from here")

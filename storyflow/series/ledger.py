@@ -289,13 +289,14 @@ class Ledger:
         )
         return Work(rendered or 0, failed or 0, seconds or 0.0)
 
-    def first_of_night(self, series: str, night: str) -> bool:
-        """Whether no run has come to rendering in this night yet."""
-        return not self._number(
-            "SELECT COUNT(*) FROM runs r JOIN episodes e USING (run) WHERE r.series = ? "
+    def tried(self, series: str, night: str) -> frozenset[str]:
+        """The episodes that runs of this night have taken up, broken ones left out."""
+        rows = self._rows(
+            "SELECT DISTINCT e.episode FROM episodes e JOIN runs r USING (run) WHERE r.series = ? "
             "AND r.night = ? AND e.outcome != 'broken'",
             (series, night),
         )
+        return frozenset(episode for (episode,) in rows)
 
     def noted(self, series: str, night: str, episode: str, error: str) -> bool:
         """Whether a run of this night found this episode broken, for this reason."""

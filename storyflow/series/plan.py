@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -144,10 +144,13 @@ def plan_of(grounds: Grounds, night: Night, episodes: Iterable[EpisodePlan]) -> 
     )
 
 
-def retries(grounds: Grounds, ledger: Ledger, night: Night) -> bool:
-    """Whether what failed for good is tried again by the next run of this night."""
-    first = ledger.first_of_night(grounds.series.series, night.date.isoformat())
-    return grounds.series.rules.on_failure == "retry" and first
+def retries(grounds: Grounds, ledger: Ledger, night: Night) -> Callable[[str], bool]:
+    """Tells of an episode whether what failed for good in it is tried again by the next run of this
+    night: in each night once, where the rules say so."""
+    if grounds.series.rules.on_failure != "retry":
+        return lambda episode: False
+    tried = ledger.tried(grounds.series.series, night.date.isoformat())
+    return lambda episode: episode not in tried
 
 
 def prepared_episodes(
@@ -161,8 +164,8 @@ def prepared_episodes(
     shared: set[str] = set()
     with Ledger.reading(grounds.ledger) as ledger:
         endings = ledger.endings(grounds.series.series)
-        if retries(grounds, ledger, night):
-            endings = {n: e for n, e in endings.items() if e.outcome != "partial"}
+        again = retries(grounds, ledger, night)
+    endings = {n: e for n, e in endings.items() if e.outcome != "partial" or not again(n)}
     # Of a large store the index alone takes seconds.
     shelf = read_shelf(Store(grounds.store, grounds.cluster.cache.limit))
     for listed in grounds.listed():

@@ -186,7 +186,9 @@ class _Visit:
                 each.end(EpisodeResult(row.name, outcome, error=row.error))
         return due
 
-    async def _work(self, due: list[Standing], ledger: Ledger, store: Store, again: bool) -> None:
+    async def _work(
+        self, due: list[Standing], ledger: Ledger, store: Store, again: Callable[[str], bool]
+    ) -> None:
         self.run = ledger.begin_run(self.title, self._date, self.purse.budget.currency)
         errand = Errand(
             grounds=self.grounds,
