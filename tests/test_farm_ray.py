@@ -221,6 +221,15 @@ def test_nothing_is_connected_when_nothing_is_to_be_rendered(tmp_path: Path) -> 
     assert asyncio.run(render(plan, tmp_path, where=nowhere)).report.rendered == 0
 
 
+def test_a_head_that_does_not_answer_is_told_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storyflow.farm.ray_connection.CONNECT_SECONDS", 0.0)
+    where = cluster("127.0.0.1:1")
+    with pytest.raises(FarmError, match=r"can't reach Ray at '127.0.0.1:1'.*refused"):
+        asyncio.run(render(tiny_plan(Shot("1A", ("a",))), tmp_path, where=where))
+
+
 def test_a_farm_of_its_own_is_quiet_and_ends_with_the_run(tmp_path: Path) -> None:
     program = f"""
 import asyncio, sys

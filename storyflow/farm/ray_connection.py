@@ -7,7 +7,9 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +30,9 @@ LOCAL_ENVIRONMENT = {
 
 OBJECT_STORE_BYTES = 128 << 20
 """Frames never pass through Ray's object store, so it is small."""
+
+CONNECT_SECONDS = 20.0
+"""How long a head that does not answer is asked before it is taken for absent."""
 
 _SIGACTION_BYTES = 1024
 """More than a `struct sigaction` has on any system."""
@@ -90,12 +95,30 @@ def _init(address: str, workers: WorkersSection) -> None:
             # More threads than cores are slow but right, if that is what was asked for.
             options["num_cpus"] = asked
     try:
+        _answers(address)
         ray.init(address, **options)
     except Exception as error:
         raise FarmError(
             f"can't reach Ray at {address!r}: {brief(error)}",
             cure="check that it runs and the address is right, or use the address local",
         ) from error
+
+
+def _answers(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would ask for a quarter of an
+    hour, deaf to signals. A head that is just starting is waited for."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return
+    until = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS or 1.0).close()
+            return
+        except OSError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(1.0)
 
 
 @contextlib.contextmanager
