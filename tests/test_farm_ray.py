@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -221,13 +222,34 @@ def test_nothing_is_connected_when_nothing_is_to_be_rendered(tmp_path: Path) -> 
     assert asyncio.run(render(plan, tmp_path, where=nowhere)).report.rendered == 0
 
 
-def test_a_head_that_does_not_answer_is_told_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("storyflow.farm.ray_connection.CONNECT_SECONDS", 0.0)
-    where = cluster("127.0.0.1:1")
-    with pytest.raises(FarmError, match=r"can't reach Ray at '127.0.0.1:1'.*refused"):
-        asyncio.run(render(tiny_plan(Shot("1A", ("a",))), tmp_path, where=where))
+def alone(program: str) -> str:
+    """What a program prints in a process of its own, which ends well and complains of nothing."""
+    path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
+    environment.pop("RAY_ADDRESS", None)
+    made = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert (made.returncode, made.stderr) == (0, ""), made.stderr
+    return made.stdout
+
+
+def test_a_head_that_does_not_answer_is_told_soon(tmp_path: Path) -> None:
+    """In a process that isn't connected: one that is goes on with the Ray it has."""
+    said = alone(f"""
+import asyncio, sys
+sys.path.insert(0, {str(HERE)!r})
+from farm_support import *
+from storyflow.errors import FarmError
+from storyflow.farm import ray_connection
+ray_connection.CONNECT_SECONDS = 0.0
+where = cluster("127.0.0.1:1")
+try:
+    asyncio.run(render(tiny_plan(Shot("1A", ("a",))), Path({str(tmp_path)!r}), where=where))
+except FarmError as error:
+    print(error)
+""")
+    assert re.search(r"can't reach Ray at '127.0.0.1:1'.*refused", said)
 
 
 def test_a_farm_of_its_own_is_quiet_and_ends_with_the_run(tmp_path: Path) -> None:
@@ -244,14 +266,7 @@ import ray
 assert not ray.is_initialized()
 print("done")
 """
-    path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
-    environment.pop("RAY_ADDRESS", None)
-
-    made = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
-    )
-    assert (made.returncode, made.stdout, made.stderr) == (0, "done\n", "")
+    assert alone(program) == "done\n"
 
 
 def test_an_address_where_no_ray_is_is_told(

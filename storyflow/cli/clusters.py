@@ -25,7 +25,7 @@ def doctor(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Examine every node of a cluster: whether films of a pipeline can be rendered. 5 if not."""
+    """Examine every node of a cluster; exit code 5 where a pipeline's films can't be rendered."""
     from storyflow.doctor import examine_cluster
 
     found = examine_cluster(
