@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.live import Live
@@ -29,12 +30,28 @@ from storyflow.events import (
     WorkerReady,
 )
 
+E_contra = TypeVar("E_contra", contravariant=True)
+
+
+class View(Protocol[E_contra]):
+    """What shows the events of a kind of run: lines on a console, bars in `progress`."""
+
+    console: Console
+    progress: Progress
+
+    def show(self, event: E_contra) -> None:
+        """Take in one event."""
+
 
 def watch(events: Iterable[Event], console: Console) -> None:
     """Show a run's events until it is finished."""
-    view = _View(console)
-    if console.is_terminal:
-        with Live(view.progress, console=console, refresh_per_second=8, transient=True):
+    follow(events, _View(console))
+
+
+def follow(events: Iterable[E_contra], view: View[E_contra]) -> None:
+    """Show events in a view until they end."""
+    if view.console.is_terminal:
+        with Live(view.progress, console=view.console, refresh_per_second=8, transient=True):
             for event in events:
                 view.show(event)
     else:
@@ -42,16 +59,29 @@ def watch(events: Iterable[Event], console: Console) -> None:
             view.show(event)
 
 
+def bars(console: Console) -> Progress:
+    """Bars with counts and a note behind each."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def left(started: float | None, rendered: int, to_render: int) -> str:
+    """`about 12 min left`, by what was rendered since `started` (monotonic seconds)."""
+    if started is None or not rendered or rendered >= to_render:
+        return ""
+    seconds = (time.monotonic() - started) / rendered
+    return f"about {span(seconds * (to_render - rendered))} left"
+
+
 class _View:
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-        )
+        self.progress = bars(console)
         self.total: TaskID | None = None
         self.rows: dict[str, TaskID] = {}
         self.started: float | None = None
@@ -95,10 +125,7 @@ class _View:
             self.progress.remove_task(self.rows.pop(name))
 
     def _left(self) -> str:
-        if self.started is None or not self.rendered or self.rendered >= self.to_render:
-            return ""
-        seconds = (time.monotonic() - self.started) / self.rendered
-        return f"about {span(seconds * (self.to_render - self.rendered))} left"
+        return left(self.started, self.rendered, self.to_render)
 
 
 def line_of(event: Event) -> str | None:

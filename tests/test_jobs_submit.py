@@ -21,7 +21,7 @@ from storyflow.film import prepare
 from storyflow.jobs import follow, references
 from storyflow.jobs.perform import open_job
 from storyflow.jobs.server import ServerJob
-from storyflow.jobs.ticket import read_ticket
+from storyflow.jobs.ticket import Ticket, read_ticket
 from storyflow.lockfile import lock_path, read_lock
 from storyflow.pipeline import Profile, load_profile
 from storyflow.store.store import Store
@@ -74,7 +74,7 @@ def test_what_is_sent_is_small_and_whole(studio: Studio, cluster: FakeServer) ->
     where = storyflow.cluster.load_cluster(folder / "cluster.yaml")
     assert (where.address, where.workers.count) == ("auto", 3)
     assert where.store == str((studio.folder / "store").absolute())
-    ticket = read_ticket(folder / "job.json")
+    ticket = read_ticket(folder / "job.json", Ticket)
     assert (ticket.shots, ticket.max_gpu_hours, ticket.one_class) == (("A",), 2.0, True)
 
 

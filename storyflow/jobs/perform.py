@@ -94,7 +94,7 @@ def open_job(path: Path) -> Performance:
     Raises FarmError where storyflow is of another version than the submitter's, the store is
     another one, or the film is planned differently here; StoreError.
     """
-    ticket = read_ticket(path)
+    ticket = read_ticket(path, Ticket)
     _same_version(ticket)
     package = path.absolute().parent
     folder = package / ticket.job

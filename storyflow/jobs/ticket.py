@@ -13,7 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -29,6 +29,8 @@ from storyflow.poison import FAILED
 
 TICKET = "job.json"
 CLUSTER = "cluster.yaml"
+
+T = TypeVar("T", bound=Strict)
 
 
 class Reference(Strict):
@@ -109,15 +111,15 @@ def write_package(folder: Path, package: Package) -> str:
     return digest.hexdigest()
 
 
-def read_ticket(path: Path) -> Ticket:
-    """The ticket in a file. Raises InputError: absent, or of another version."""
+def read_ticket(path: Path, kind: type[T], what: str = "a ticket") -> T:
+    """The ticket of a kind in a file. Raises InputError: absent, or of another version."""
     try:
-        return Ticket.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"can't read the ticket {path}: {error.strerror}") from error
     except ValidationError as error:
         raise InputError(
-            f"{path} is not a ticket of this version ({error.errors()[0]['msg']})",
+            f"{path} is not {what} of this version ({error.errors()[0]['msg']})",
             cure="install the same storyflow here and on the cluster",
         ) from None
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from storyflow.errors import LedgerError
 
@@ -140,6 +140,7 @@ class SegmentRow:
 
 
 Row = RunRow | EpisodeRow | SegmentRow
+R = TypeVar("R", RunRow, EpisodeRow, SegmentRow)
 
 
 @dataclass(frozen=True)
@@ -320,10 +321,7 @@ class Ledger:
 
     def runs(self, series: str, night: str | None = None) -> tuple[RunRow, ...]:
         """The runs of a series, or of one night, the oldest first."""
-        where, values = ("", (series,)) if night is None else (" AND night = ?", (series, night))
-        names = ", ".join(columns(RunRow))
-        found = self._rows(f"SELECT {names} FROM runs WHERE series = ?{where} ORDER BY run", values)
-        return tuple(RunRow(*row) for row in found)
+        return self._table(RunRow, "runs t", "t.run", series, night)
 
     def latest(self, series: str) -> dict[str, EpisodeRow]:
         """What is known last of each episode, by name."""
@@ -338,25 +336,22 @@ class Ledger:
 
     def episodes(self, series: str, night: str | None = None) -> tuple[EpisodeRow, ...]:
         """What became of episodes: run by run, in the order in which a run takes them up."""
-        where, values = ("", (series,)) if night is None else (" AND r.night = ?", (series, night))
-        names = ", ".join(f"e.{name}" for name in columns(EpisodeRow))
-        found = self._rows(
-            f"SELECT {names} FROM episodes e JOIN runs r USING (run) WHERE r.series = ?{where} "
-            "ORDER BY e.run, e.rowid",
-            values,
-        )
-        return tuple(EpisodeRow(*row) for row in found)
+        tables = "episodes t JOIN runs USING (run)"
+        return self._table(EpisodeRow, tables, "t.run, t.rowid", series, night)
 
     def segments(self, series: str, night: str | None = None) -> tuple[SegmentRow, ...]:
         """What became of segments, in the order in which it was known."""
-        where, values = ("", (series,)) if night is None else (" AND r.night = ?", (series, night))
-        names = ", ".join(f"s.{name}" for name in columns(SegmentRow))
+        return self._table(SegmentRow, "segments t JOIN runs USING (run)", "t.rowid", series, night)
+
+    def _table(
+        self, kind: type[R], tables: str, order: str, series: str, night: str | None
+    ) -> tuple[R, ...]:
+        names = ", ".join(f"t.{name}" for name in columns(kind))
+        where, values = ("", (series,)) if night is None else (" AND night = ?", (series, night))
         found = self._rows(
-            f"SELECT {names} FROM segments s JOIN runs r USING (run) WHERE r.series = ?{where} "
-            "ORDER BY s.rowid",
-            values,
+            f"SELECT {names} FROM {tables} WHERE series = ?{where} ORDER BY {order}", values
         )
-        return tuple(SegmentRow(*row) for row in found)
+        return tuple(kind(*row) for row in found)
 
     def _do(self, statement: str, values: tuple[object, ...]) -> int:
         with self._lock:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from storyflow.live import count
 from storyflow.series.plan import EpisodePlan, SeriesPlan
 from storyflow.series.status import SeriesStatus
 from storyflow.tables import PIPED_WIDTH
@@ -42,8 +43,7 @@ def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
             console.print(f"{escape(each.name)}: {escape(line)}", soft_wrap=True, highlight=False)
     hours = f"{plan.gpu_seconds / 3600:.4g} GPU-hours"
     cost = "" if plan.money is None else f", {plan.money:.2f} {plan.currency}"
-    count = "1 segment" if plan.render == 1 else f"{plan.render} segments"
-    console.print(f"{count} to render, {hours}{cost}", highlight=False)
+    console.print(f"{count(plan.render, 'segment')} to render, {hours}{cost}", highlight=False)
     if plan.left is not None:
         nights = f"; {_nights(plan.nights)}" if plan.nights else ""
         left = f"{plan.left / 3600:.4g} GPU-hours"
@@ -77,8 +77,8 @@ def _begun(title: str, episodes: int, console: Console | None) -> tuple[Console,
     console = console or Console()
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    count = "1 episode" if episodes == 1 else f"{episodes} episodes"
-    console.print(f"[bold]{escape(title)}[/], {count}", highlight=False, soft_wrap=True)
+    line = f"[bold]{escape(title)}[/], {count(episodes, 'episode')}"
+    console.print(line, highlight=False, soft_wrap=True)
     return console, Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
 

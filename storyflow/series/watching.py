@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
 from storyflow.events import (
     CutStarted,
@@ -24,7 +23,7 @@ from storyflow.events import (
     WorkerReady,
     WorkerReleased,
 )
-from storyflow.live import count, line_of, span
+from storyflow.live import bars, count, follow, left, line_of
 from storyflow.series.told import (
     EpisodeBegan,
     EpisodeEnded,
@@ -41,14 +40,7 @@ _COLOURS = {"complete": "green", "done": "green", "failed": "red", "broken": "re
 
 def watch(events: Iterable[SeriesEvent], console: Console) -> None:
     """Show a run's events until it is over."""
-    view = View(console)
-    if console.is_terminal:
-        with Live(view.progress, console=console, refresh_per_second=8, transient=True):
-            for event in events:
-                view.show(event)
-    else:
-        for event in events:
-            view.show(event)
+    follow(events, View(console))
 
 
 class View:
@@ -56,13 +48,7 @@ class View:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-        )
+        self.progress = bars(console)
         self.rows: dict[str, TaskID] = {}
         self.total: TaskID | None = None
         self.to_render = self.rendered = 0
@@ -148,10 +134,7 @@ class View:
                 pass
 
     def _left(self) -> str:
-        if self.started is None or self.rendered >= self.to_render:
-            return ""
-        seconds = (time.monotonic() - self.started) / self.rendered
-        return f"about {span(seconds * (self.to_render - self.rendered))} left"
+        return left(self.started, self.rendered, self.to_render)
 
 
 def ended(result: EpisodeResult) -> str:

@@ -30,8 +30,8 @@ from storyflow.jobs.series.kept import (
     read_kept,
 )
 from storyflow.jobs.series.sent import SentGrounds
-from storyflow.jobs.series.ticket import BUNDLE, SeriesTicket, read_series_ticket, unpack
-from storyflow.jobs.ticket import CLUSTER
+from storyflow.jobs.series.ticket import BUNDLE, SeriesTicket, unpack
+from storyflow.jobs.ticket import CLUSTER, read_ticket
 from storyflow.lockfile import lock_path, read_lock, write_lock
 from storyflow.poison import FAILED
 from storyflow.series.night import night_of
@@ -90,7 +90,7 @@ def open_series(path: Path) -> SeriesPerformance:
     Raises FarmError where storyflow is of another version than the submitter's or the store is
     another one; StoreError, InputError.
     """
-    ticket = read_series_ticket(path)
+    ticket = read_ticket(path, SeriesTicket, "a series' ticket")
     if ticket.version != version("storyflow"):
         raise FarmError(
             f"the series was submitted by storyflow {ticket.version}, the cluster has "

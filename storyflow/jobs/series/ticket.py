@@ -18,10 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import ValidationError
-
 from storyflow.documents import Strict
-from storyflow.errors import InputError, StoreError
+from storyflow.errors import StoreError
 from storyflow.jobs.ticket import Reference, token_key
 
 BUNDLE = "bundle.zip"
@@ -72,19 +70,6 @@ class SeriesTicket(Strict):
     def token(self) -> str:
         """The key of the bundle in the store."""
         return token_key(self.job, self.nonce)
-
-
-def read_series_ticket(path: Path) -> SeriesTicket:
-    """The ticket in a file. Raises InputError: absent, or of another version."""
-    try:
-        return SeriesTicket.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"can't read the ticket {path}: {error.strerror}") from error
-    except ValidationError as error:
-        raise InputError(
-            f"{path} is not a series' ticket of this version ({error.errors()[0]['msg']})",
-            cure="install the same storyflow here and on the cluster",
-        ) from None
 
 
 def digest_of(files: Mapping[str, bytes], *more: str) -> str:
