@@ -20,7 +20,7 @@ PIPED_WIDTH = 120
 
 def print_plan(quote: Quote, console: Console | None = None) -> None:
     """Print rows, totals and notices."""
-    console = console or Console()
+    console = console or Console(emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print(_table(quote, console.width))
@@ -53,7 +53,7 @@ def print_plan(quote: Quote, console: Console | None = None) -> None:
 
 def print_diff(diff: Diff, console: Console | None = None) -> None:
     """Print what would be rendered and why, equal reasons together, and what is reused."""
-    console = console or Console()
+    console = console or Console(emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     since = f", against the run of {diff.since}" if diff.since else ""
@@ -81,7 +81,7 @@ def print_account(account: Account, console: Console | None = None) -> None:
 
     Nothing where nothing was expected: all was reused, or nobody knew how long it would take.
     """
-    console = console or Console()
+    console = console or Console(emoji=False)
     made = account.estimate
     if made is None or account.seconds is None or account.gpu_seconds is None:
         return
@@ -104,7 +104,7 @@ def print_account(account: Account, console: Console | None = None) -> None:
 
 def print_replay(replay: Replay, console: Console | None = None) -> None:
     """Print how what was made again compares with what is stored."""
-    console = console or Console()
+    console = console or Console(emoji=False)
     apart = replay.distance
     unit = "tokens" if replay.kind == "prompt" else "frames"
     verdict = "[green]equal[/]" if replay.same else "[yellow]different[/]"

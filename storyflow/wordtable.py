@@ -37,7 +37,7 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 def print_wordings(found: Wordings, *, diff: bool, console: Console | None = None) -> None:
     """All prompts, or with `diff` only those whose words have changed, and a line that counts."""
-    console = console or Console()
+    console = console or Console(emoji=False)
     shown = [prompt for prompt in found.prompts if prompt.changed or not diff]
     for prompt in shown:
         console.print(Text(prompt.name, "bold"), Text(_about(prompt), "dim"))

@@ -87,10 +87,11 @@ def test_what_is_sent_has_everything_and_its_films_are_those_made_here(
     )
     (show / "episodes/a.yaml").write_text(storyboard)
     (tmp_path / "one.yaml").write_text(EPISODES["e1"])
-    id = submitted(file)
+    outside = Where(allow_outside=True)
+    id = submitted(file, **outside)
     package = cluster.folder / id
     assert {path.name for path in package.iterdir()} == {"job.json", "cluster.yaml"}
-    here = {e.name: e.render for e in plan_series(Grounds(file), NOW).episodes}
+    here = {e.name: e.render for e in plan_series(Grounds(file, outside), NOW).episodes}
     performance = open_series(cluster._here(id) / "job.json")
     there = {e.name: e.render for e in plan_series(performance.grounds, NOW).episodes}
     assert here == there == {"a": ("A/1",), "own": ("1A/1", "1B/1")}

@@ -35,6 +35,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return call
 
 
+def test_what_an_author_wrote_is_shown_as_it_is(run) -> None:
+    """Rich has names in colons for pictures, and square brackets for styles."""
+    text = Path("film.yaml").read_text()
+    title = text.splitlines()[0].partition(": ")[2]
+    assert text.startswith("film: ")
+    Path("film.yaml").write_text(text.replace(title, '"A :star: at 1:x:0, [bold] as ever"', 1))
+    code, out, _ = run("plan", "film.yaml", *SLATE)
+    assert code == 0 and "A :star: at 1:x:0, [bold] as ever on slate" in out
+
+
 def edit(old: str, new: str) -> None:
     file = Path("film.yaml")
     text = file.read_text()

@@ -178,6 +178,24 @@ def test_a_broken_storyboard_is_its_episodes_matter(tmp_path):
         episode_film(series, episode_named(series, "e2"))
 
 
+@pytest.mark.parametrize("entry", ["../secret.yaml", "../sec*.yaml", "{outside}", "link.yaml"])
+def test_nothing_outside_of_the_series_folder_is_read_unless_allowed(tmp_path, entry):
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("swordfish")
+    folder = tmp_path / "series"
+    folder.mkdir()
+    (folder / "link.yaml").symlink_to(secret)
+    entry = entry.format(outside=secret)
+    series = load_series(written(folder, f"series: S\nepisodes: ['{entry}']\n"))
+    (listed,) = episodes_of(series)
+    with pytest.raises(StoryboardError, match="leads out of the series' folder") as caught:
+        episode_film(series, listed)
+    assert "swordfish" not in str(caught.value)
+    assert [problem.line for problem in caught.value.problems] == [2]
+    with pytest.raises(StoryboardError, match="swordfish"):
+        episode_film(series, listed, allow_outside=True)
+
+
 def test_a_mistake_in_an_episode_does_not_blame_the_names_that_it_inherits(tmp_path):
     series = load_series(written(tmp_path))
     file = tmp_path / "episodes/e2.yaml"

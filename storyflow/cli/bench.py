@@ -73,7 +73,7 @@ def _print(runs: list[FarmRun]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = 120
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)

@@ -157,7 +157,7 @@ def _print(report: CaptionReport) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = 140
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)

@@ -45,7 +45,7 @@ def _print(found: Diagnosis) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = 140
     nodes = Table(box=None, header_style="bold", pad_edge=False)

@@ -83,7 +83,7 @@ def _print(found: Quality) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = 140
     colours = {"pass": "green", "warn": "yellow", "fail": "red"}

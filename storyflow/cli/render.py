@@ -204,7 +204,7 @@ def watched(run: Run) -> tuple[Result, int]:
     from storyflow.record import read_record
     from storyflow.tables import print_account
 
-    console = Console()
+    console = Console(emoji=False)
     with stopped_by_signals(run, console) as code:
         try:
             watch(run.events(), console)

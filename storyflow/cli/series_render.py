@@ -127,7 +127,7 @@ def watched(run: SeriesRun, retry: str, *, quiet: bool = False) -> tuple[SeriesR
     from storyflow.errors import StoryflowError
     from storyflow.series.watching import summary, watch
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet, emoji=False)
     with stopped_by_signals(run, console) as code:
         try:
             watch(run.events(), console)

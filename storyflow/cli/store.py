@@ -110,7 +110,7 @@ def _print_inventory(found: Inventory) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         console.width = 140
     if found.runs:

@@ -14,7 +14,7 @@ from storyflow.jobs.values import JobStatus
 
 def print_jobs(jobs: Sequence[JobStatus]) -> None:
     """One row per job, and below what those say that did not end well."""
-    console = Console()
+    console = Console(emoji=False)
     if not jobs:
         console.print("no jobs")
         return

@@ -146,7 +146,18 @@ def episode_at(series: Series, file: Path | str) -> Listed:
 
 
 def episode_film(series: Series, episode: Listed, *, allow_outside: bool = False) -> Film:
-    """The film of an episode, with what it inherits. Raises StoryboardError."""
+    """The film of an episode, with what it inherits.
+
+    Raises StoryboardError, also for a storyboard outside of the series' folder, of which not a
+    byte is read then, unless `allow_outside`.
+    """
+    inside = episode.file.resolve().is_relative_to(folder_of(series).resolve())
+    if not inside and not allow_outside:
+        what, cure = (
+            "this leads out of the series' folder",
+            "keep it inside, or add --allow-outside",
+        )
+        raise StoryboardError([_problem(episode.wishes, "outside-reference", what, cure)])
     return load(episode.file, allow_outside=allow_outside, inherit=heir(series, episode))
 
 

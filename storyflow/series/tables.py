@@ -74,7 +74,7 @@ def print_status(status: SeriesStatus, console: Console | None = None) -> None:
 
 
 def _begun(title: str, episodes: int, console: Console | None) -> tuple[Console, Table]:
-    console = console or Console()
+    console = console or Console(emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     line = f"[bold]{escape(title)}[/], {count(episodes, 'episode')}"

@@ -14,10 +14,11 @@ from storyflow.cluster import Cluster
 from storyflow.errors import InputError
 from storyflow.jobs.series.kept import Kept
 from storyflow.jobs.series.ticket import SentEpisode, SeriesTicket
-from storyflow.series.load import Listed, load_series
+from storyflow.series.load import Listed, heir, load_series
 from storyflow.series.model import Series
 from storyflow.series.orders import Grounds, Where
 from storyflow.store.place import is_url
+from storyflow.storyboard.load import load
 from storyflow.storyboard.model import Film
 
 LEDGER = "ledger.sqlite"
@@ -61,7 +62,8 @@ class SentGrounds(Grounds):
         broken = self._sent[episode.name].broken
         if broken:
             raise InputError(broken)
-        film = super().film(episode)
+        # Whether it may lie where it does was asked where the series was submitted.
+        film = load(episode.file, inherit=heir(self.series, episode))
         film.came_from(replace(film.origin, placed=self._placed[episode.name]))
         return film
 
