@@ -105,7 +105,7 @@ PIXELS = {
     "forcing.guidance=3.5",
     "forcing.shift=5",
     "forcing.sigmas=diffusers",
-    "forcing.history=latents",
+    "forcing.history=pixels",
     "forcing.history_noise=0",
     "model.dtype=bfloat16",
 }

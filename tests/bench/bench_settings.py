@@ -2,13 +2,15 @@
 
     python tests/bench/bench_settings.py --out /tmp/settings --shots 12 --segments 6
     python tests/bench/bench_settings.py --out /tmp/settings --factors overlap,steps
+    python tests/bench/bench_settings.py --out /tmp/settings --set forcing.history=pixels
     python tests/bench/bench_settings.py --out /tmp/settings --report docs
 
 Long shots of the toybox's exam questions, one prompt all along, are rendered with the profile's
-settings and with one of them changed at a time; shot n has the same prompt and seeds everywhere.
-What is measured is read back from the pixels (storyflow/toybox/measure.py). Every finished shot is
-appended to shots.csv in the folder, so the command goes on where it was stopped; rows of other
-weights or settings are kept and passed over. `--report` writes tables and plots of what is there.
+settings (or with what `--set` makes of them) and with one of them changed at a time; shot n has the
+same prompt and seeds everywhere. What is measured is read back from the pixels
+(storyflow/toybox/measure.py). Every finished shot is appended to shots.csv in the folder, so the
+command goes on where it was stopped; rows of other weights or settings are kept and passed over.
+`--report` writes tables and plots of what is there.
 """
 
 from __future__ import annotations
@@ -55,9 +57,13 @@ FACTORS: dict[str, tuple[Overrides, ...]] = {
     "step-cache": tuple((f"forcing.step_cache={limit}",) for limit in (0, 0.05, 0.1, 0.2)),
     "quantize": tuple((f"model.quantize={kind}",) for kind in ("none", "int8", "fp8")),
     "vae": tuple((f"model.vae_dtype={kind}",) for kind in ("float32", "bfloat16")),
+    "together": (
+        ("forcing.history=pixels", "forcing.steps=20"),
+        ("forcing.history=latents", "forcing.steps=12"),
+    ),
 }
 """What is changed, one factor at a time. The solver `consistency` is not here: it is for weights
-distilled to few steps, and the toybox's are not."""
+distilled to few steps, and the toybox's are not. `together` is what the others led to."""
 
 
 def main() -> None:

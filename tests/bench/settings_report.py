@@ -15,7 +15,7 @@ FPS = 24
 
 @dataclass(frozen=True)
 class Seen:
-    """One segment of one shot. `setting` is empty for the profile as it is.
+    """One segment of one shot. `setting` is empty for the base: the profile, as `--set` left it.
 
     `frames` counts the shot's frames up to the segment's end. `drift` is how far the mean and the
     spread of the three colours are from the first segment's, root mean square in levels of 255;
@@ -84,52 +84,57 @@ def _complete(rows: Sequence[Seen], segments: int) -> list[Seen]:
 
 
 def _label(setting: str, told: str) -> str:
-    """`steps=8`; the profile's own value is marked."""
+    """`steps=8`; what all others are compared with is marked."""
     short = " ".join(x.partition(".")[2] for x in told.split())
-    return short if setting else f"{short} (profile)"
+    return short if setting else f"{short} (base)"
 
 
 def _table(chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str, str]) -> list[str]:
-    """Means over shots; differences from the profile are paired by shot, with standard errors."""
+    """Means over shots. What a setting changes is a difference paired by shot, with its standard
+    error; the base's own row has none."""
     lines = [
-        "| setting | shots | drift at the end | drift per segment | detail at the end | seam "
-        "| right at the end, of 6 | all along | paired difference | CPU s per segment |",
+        "| setting | shots | drift at the end | paired | seam | paired | right, of 6 | paired "
+        "| detail at the end | CPU s per segment |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    base = _adherence(chosen.get("", ()))
+    base = {measure: measure(chosen.get("", ())) for measure in (_drifts, _seams, _adherence)}
     for setting, rows in chosen.items():
+        cells = [labels[setting], str(len({row.shot for row in rows}))]
+        for measure, compared in base.items():
+            own = measure(rows)
+            paired = [own[shot] - compared[shot] for shot in own if shot in compared]
+            cells += [f"{np.mean(list(own.values())):.2f}", _difference(paired) if setting else ""]
         last = max(row.segment for row in rows)
-        ends = [row for row in rows if row.segment == last]
-        seams = [row.seam for row in rows if not math.isnan(row.seam)]
-        own = _adherence(rows)
-        paired = [own[shot] - base[shot] for shot in own if shot in base]
-        slope = (
-            np.polyfit([r.segment for r in rows], [r.drift for r in rows], 1)[0] if last > 1 else 0
-        )
-        cells = [
-            labels[setting],
-            str(len(own)),
-            f"{np.mean([r.drift for r in ends]):.1f}",
-            f"{slope:.2f}",
-            f"{np.mean([r.detail for r in ends]):.2f}",
-            f"{np.median(seams):.2f}" if seams else "",
-            f"{np.mean([_right(r) for r in ends]):.2f}",
-            f"{np.mean(list(own.values())):.2f}",
-            _difference(paired) if setting else "",
-            f"{np.mean([r.seconds for r in rows]):.1f}",
+        cells += [
+            f"{np.mean([row.detail for row in rows if row.segment == last]):.2f}",
+            f"{np.mean([row.seconds for row in rows]):.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _right(row: Seen) -> int:
-    return sum(int(getattr(row, name)) for name in READ)
+def _drifts(rows: Sequence[Seen]) -> dict[int, float]:
+    """Of each shot the drift of its last segment."""
+    return {row.shot: row.drift for row in sorted(rows, key=lambda row: row.segment)}
+
+
+def _seams(rows: Sequence[Seen]) -> dict[int, float]:
+    """Of each shot the median of its seams."""
+    shots = sorted({row.shot for row in rows if not math.isnan(row.seam)})
+    return {
+        s: float(np.median([r.seam for r in rows if r.shot == s and not math.isnan(r.seam)]))
+        for s in shots
+    }
 
 
 def _adherence(rows: Sequence[Seen]) -> dict[int, float]:
-    """Of each shot the mean number of things that are right, of 6."""
-    shots = {row.shot for row in rows}
-    return {s: float(np.mean([_right(r) for r in rows if r.shot == s])) for s in sorted(shots)}
+    """Of each shot the mean number of things that are right, of 6, over all its segments."""
+    shots = sorted({row.shot for row in rows})
+    return {s: float(np.mean([_right(r) for r in rows if r.shot == s])) for s in shots}
+
+
+def _right(row: Seen) -> int:
+    return sum(int(getattr(row, name)) for name in READ)
 
 
 def _difference(paired: Sequence[float]) -> str:
@@ -137,6 +142,12 @@ def _difference(paired: Sequence[float]) -> str:
         return ""
     error = np.std(paired, ddof=1) / math.sqrt(len(paired)) if len(paired) > 1 else math.nan
     return f"{np.mean(paired):+.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}")
+
+
+def _ticks(top: float) -> list[float]:
+    """Round numbers from 0 up to `top`, at most six."""
+    step = next(k * 10.0**e for e in range(-3, 6) for k in (1, 2, 5) if top / (k * 10.0**e) <= 5)
+    return [step * k for k in range(int(top / step) + 1)]
 
 
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8e5ea2", "#e08e0b", "#4b4b4b")
@@ -157,10 +168,11 @@ def _plot(title: str, chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str,
         series[labels[setting]] = points
     right = max(x for points in series.values() for x, _, _ in points)
     top = max(max(y + e for points in series.values() for _, y, e in points), 1.0) * 1.1
-    width, height, left, bottom = 640, 320, 52, 44
+    width, height, left, bottom, above = 640, 320, 52, 44, 24
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return left + x / right * (width - left - 170), (height - bottom) * (1 - y / top) + 8
+        high = height - bottom - above
+        return left + x / right * (width - left - 170), above + high * (1 - y / top)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -168,17 +180,16 @@ def _plot(title: str, chosen: Mapping[str, Sequence[Seen]], labels: Mapping[str,
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f"<title>{escape(title)}</title>",
     ]
-    for k in range(5):
-        x, y = at(0, top * k / 4)
+    for value in _ticks(top):
+        x, y = at(0, value)
         parts.append(
             f'<line x1="{x:.0f}" y1="{y:.1f}" x2="{at(right, 0)[0]:.0f}" y2="{y:.1f}" '
             'stroke="#ddd"/>'
-            f'<text x="{x - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{top * k / 4:.0f}</text>'
+            f'<text x="{x - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
         )
-        x, y = at(right * k / 4, 0)
-        parts.append(
-            f'<text x="{x:.0f}" y="{y + 16:.0f}" text-anchor="middle">{right * k / 4:.0f}</text>'
-        )
+    for value in _ticks(right):
+        x, y = at(value, 0)
+        parts.append(f'<text x="{x:.0f}" y="{y + 16:.0f}" text-anchor="middle">{value:g}</text>')
     middle = at(right / 2, 0)[0]
     parts.append(
         f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">seconds of film</text>'
