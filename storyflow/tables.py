@@ -13,16 +13,12 @@ from storyflow.planning.diff import Diff
 from storyflow.planning.estimate import PlanRow, Quote
 from storyflow.planning.finish import Account, Estimate
 from storyflow.replaying import Replay
-
-PIPED_WIDTH = 120
-"""Columns where the output is not a terminal."""
+from storyflow.terminal import new_console
 
 
 def print_plan(quote: Quote, console: Console | None = None) -> None:
     """Print rows, totals and notices."""
-    console = console or Console(emoji=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = console or new_console()
     console.print(_table(quote, console.width))
     totals = quote.totals
     console.print(
@@ -53,9 +49,7 @@ def print_plan(quote: Quote, console: Console | None = None) -> None:
 
 def print_diff(diff: Diff, console: Console | None = None) -> None:
     """Print what would be rendered and why, equal reasons together, and what is reused."""
-    console = console or Console(emoji=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = console or new_console()
     since = f", against the run of {diff.since}" if diff.since else ""
     console.print(
         f"[bold]{escape(diff.title)}[/] on {diff.pipeline}{since}: "
@@ -81,7 +75,7 @@ def print_account(account: Account, console: Console | None = None) -> None:
 
     Nothing where nothing was expected: all was reused, or nobody knew how long it would take.
     """
-    console = console or Console(emoji=False)
+    console = console or new_console()
     made = account.estimate
     if made is None or account.seconds is None or account.gpu_seconds is None:
         return
@@ -104,7 +98,7 @@ def print_account(account: Account, console: Console | None = None) -> None:
 
 def print_replay(replay: Replay, console: Console | None = None) -> None:
     """Print how what was made again compares with what is stored."""
-    console = console or Console(emoji=False)
+    console = console or new_console()
     apart = replay.distance
     unit = "tokens" if replay.kind == "prompt" else "frames"
     verdict = "[green]equal[/]" if replay.same else "[yellow]different[/]"

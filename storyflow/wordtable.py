@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from storyflow.terminal import new_console
 from storyflow.wording import Wording, Wordings
 
 Piece = tuple[Literal["same", "gone", "new"], str]
@@ -37,7 +38,7 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 def print_wordings(found: Wordings, *, diff: bool, console: Console | None = None) -> None:
     """All prompts, or with `diff` only those whose words have changed, and a line that counts."""
-    console = console or Console(emoji=False)
+    console = console or new_console()
     shown = [prompt for prompt in found.prompts if prompt.changed or not diff]
     for prompt in shown:
         console.print(Text(prompt.name, "bold"), Text(_about(prompt), "dim"))

@@ -70,12 +70,11 @@ def _as_data(run: FarmRun) -> dict[str, object]:
 
 
 def _print(runs: list[FarmRun]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 120
+    from storyflow.terminal import new_console
+
+    console = new_console()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("scenario", "hours", "at least", "ratio", "bound", "idle", "lost", "per minute"):
         table.add_column(name, justify="left" if name == "scenario" else "right", no_wrap=True)

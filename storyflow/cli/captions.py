@@ -153,13 +153,12 @@ def _in_bulk(noun: str, work: Callable[..., Bulk]) -> NoReturn:
 
 
 def _print(report: CaptionReport) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 140
+    from storyflow.terminal import new_console
+
+    console = new_console()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("shot", "field", "asked", "seen", ""):
         table.add_column(name, overflow="fold")

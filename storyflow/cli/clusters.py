@@ -41,13 +41,12 @@ def doctor(
 
 
 def _print(found: Diagnosis) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 140
+    from storyflow.terminal import new_console
+
+    console = new_console()
     nodes = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("node", "has", "GPUs", "versions"):
         nodes.add_column(name, overflow="fold")

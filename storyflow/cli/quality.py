@@ -79,13 +79,12 @@ def film(
 
 
 def _print(found: Quality) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 140
+    from storyflow.terminal import new_console
+
+    console = new_console()
     colours = {"pass": "green", "warn": "yellow", "fail": "red"}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("shot", "frame", "", "measure", "value", "limit", ""):

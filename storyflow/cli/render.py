@@ -197,14 +197,14 @@ def watched(run: Run) -> tuple[Result, int]:
 
     The first signal lets it finish what is being rendered, the second stops it.
     """
-    from rich.console import Console
 
     from storyflow.errors import StoryflowError
     from storyflow.live import summary, watch
     from storyflow.record import read_record
     from storyflow.tables import print_account
+    from storyflow.terminal import new_console
 
-    console = Console(emoji=False)
+    console = new_console()
     with stopped_by_signals(run, console) as code:
         try:
             watch(run.events(), console)

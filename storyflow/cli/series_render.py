@@ -122,12 +122,12 @@ def watched(run: SeriesRun, retry: str, *, quiet: bool = False) -> tuple[SeriesR
     The first signal lets it finish what is being rendered, the second stops it. `retry` is the
     command that lets what failed for good be tried again.
     """
-    from rich.console import Console
 
     from storyflow.errors import StoryflowError
     from storyflow.series.watching import summary, watch
+    from storyflow.terminal import new_console
 
-    console = Console(quiet=quiet, emoji=False)
+    console = new_console(quiet=quiet)
     with stopped_by_signals(run, console) as code:
         try:
             watch(run.events(), console)

@@ -107,12 +107,11 @@ def size_text(size: int) -> str:
 
 
 def _print_inventory(found: Inventory) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 140
+    from storyflow.terminal import new_console
+
+    console = new_console()
     if found.runs:
         table = Table(box=None, header_style="bold")
         for name in ("run", "film", "last", "host"):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from storyflow.jobs.values import JobStatus
+from storyflow.terminal import new_console
 
 
 def print_jobs(jobs: Sequence[JobStatus]) -> None:
     """One row per job, and below what those say that did not end well."""
-    console = Console(emoji=False)
+    console = new_console()
     if not jobs:
         console.print("no jobs")
         return

@@ -12,7 +12,7 @@ from rich.table import Table
 from storyflow.live import count
 from storyflow.series.plan import EpisodePlan, SeriesPlan
 from storyflow.series.status import SeriesStatus
-from storyflow.tables import PIPED_WIDTH
+from storyflow.terminal import new_console
 
 
 def print_plan(plan: SeriesPlan, console: Console | None = None) -> None:
@@ -74,9 +74,7 @@ def print_status(status: SeriesStatus, console: Console | None = None) -> None:
 
 
 def _begun(title: str, episodes: int, console: Console | None) -> tuple[Console, Table]:
-    console = console or Console(emoji=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = console or new_console()
     line = f"[bold]{escape(title)}[/], {count(episodes, 'episode')}"
     console.print(line, highlight=False, soft_wrap=True)
     return console, Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
