@@ -1,7 +1,7 @@
 """Asks a trained toybox the questions of `exam.py` and reads the answers from the pixels.
 
 `python -m storyflow.toybox.evaluate --part films --count 50`. Every part prints a few numbers and,
-with `--out`, writes a row per film. Rendering goes through storyflow's own forcing engine.
+with `--out`, writes a row per film. Films are rendered as the profile says, by the same engine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.loading import load_model
 from storyflow.forcing.vae import to_bytes
+from storyflow.kinds import kind_of
+from storyflow.pipeline import load_profile
 from storyflow.toybox import captions, measure, scenes, vae_stage, world
 from storyflow.toybox.exam import Question, questions
 from storyflow.toybox.given_trials import both_ends, histories, starts
@@ -105,29 +107,29 @@ def chains(studio: Studio, count: int, segments: int) -> Iterator[ChainAnswer]:
     """Long shots of the questions, one prompt all along."""
     for number, asked in enumerate(questions(count)):
         clip = studio.chain([asked.prompt] * segments, asked.seed)
-        yield _long(number, asked, clip, studio.config)
+        yield _long(number, asked, clip, studio)
 
 
-def _long(number: int, asked: Question, clip: Clip, config: ForcingConfig) -> ChainAnswer:
+def _long(number: int, asked: Question, clip: Clip, studio: Studio) -> ChainAnswer:
     end = measure.read(clip[-25:])
     figure = asked.scene.figures[0]
     found = end.of(figure.colour)
-    start = measure.read(clip[: config.window]).of(figure.colour)
+    start = measure.read(clip[: studio.window]).of(figure.colour)
     moves = start is not None and start.action == asked.scene.actions(0)[0]
     moves = moves and start is not None and start.action != "rest"
     return ChainAnswer(
         question=number,
         colour=found is not None,
         shape=found is not None and found.shape == figure.shape,
-        seam=seam_ratio(clip, config) if moves else None,
+        seam=seam_ratio(clip, studio.window, studio.overlap) if moves else None,
     )
 
 
-def seam_ratio(clip: Clip, config: ForcingConfig) -> float:
+def seam_ratio(clip: Clip, window: int, overlap: int) -> float:
     """Median over the seams of: step at the seam by the mean of the eight steps around it."""
     steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
     ratios = []
-    for seam in range(config.window, len(clip), config.window - config.overlap):
+    for seam in range(window, len(clip), window - overlap):
         around = np.r_[steps[seam - 5 : seam - 1], steps[seam : seam + 4]]
         ratios.append(float(steps[seam - 1] / max(around.mean(), 1e-6)))
     return float(np.median(ratios))
@@ -144,17 +146,17 @@ class TurnAnswer:
 
 def turns(studio: Studio, count: int) -> Iterator[TurnAnswer]:
     """Two-beat shots: left to right at the beat."""
-    window = studio.config.window
+    window, overlap = studio.window, studio.overlap
     for number, asked in enumerate(questions(count)):
         words = np.random.default_rng([number, 13])
         prompts = [captions.prompt(_going(asked.scene, way), 0, words) for way in ("left", "right")]
         clip = studio.chain(prompts, asked.seed)
-        found = measure.read(clip[window - 17 :]).of(asked.scene.figures[0].colour)
+        found = measure.read(clip[window - overlap :]).of(asked.scene.figures[0].colour)
         frames = None
         if found is not None:
-            # 16 steps of history, then the new ones; a turn is the first of 8 frames to the right.
+            # The steps of the history, then new ones; a turn is the first of 8 frames to the right.
             ahead = found.x[8:] - found.x[:-8]
-            after = np.flatnonzero(ahead[17:] > 1.0)
+            after = np.flatnonzero(ahead[overlap:] > 1.0)
             frames = int(after[0]) if len(after) else None
         yield TurnAnswer(number, frames is not None and frames <= TURNED_WITHIN, frames)
 
@@ -166,9 +168,9 @@ def _going(scene: world.Scene, way: str) -> world.Scene:
     return world.Scene(scene.seed, (alone,), turn, scene.place, scene.light, "static", None)
 
 
-def rebuilt(config: ForcingConfig, count: int) -> Iterator[Rebuilt]:
+def rebuilt(model: str, count: int) -> Iterator[Rebuilt]:
     """Held-out clips through the VAE and back, as the engine does it."""
-    vae = load_model(config).vae
+    vae = load_model(ForcingConfig(model, dtype="float32")).vae
     for number in range(count):
         scene = scenes.sample(number, test=True)
         clip = world.draw(scene, 97)
@@ -194,30 +196,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--segments", type=int, default=10, help="of a chain")
-    parser.add_argument("--model", default="toybox", help="a Diffusers folder")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=4.0)
-    parser.add_argument("--shift", type=float, default=8.0)
-    parser.add_argument("--history-noise", type=int, default=20)
+    parser.add_argument("--pipeline", default="toybox")
+    parser.add_argument("--set", action="append", default=[], help="of the profile")
     parser.add_argument("--out", type=Path, help="a CSV file")
     given = parser.parse_args(arguments)
-    config = ForcingConfig(
-        model=given.model,
-        dtype="float32",
-        steps=given.steps,
-        guidance=given.guidance,
-        shift=given.shift,
-        history_noise=given.history_noise,
-    )
-    _report([asdict(answer) for answer in _answers(given, config)], given.out)
+    _report([asdict(answer) for answer in _answers(given)], given.out)
 
 
-def _answers(given: argparse.Namespace, config: ForcingConfig) -> Iterator[Any]:
+def _answers(given: argparse.Namespace) -> Iterator[Any]:
     if given.part == "measure":
         return measured(given.count)
+    profile = load_profile(given.pipeline, given.set)[1]
     if given.part == "vae":
-        return rebuilt(config, given.count)
-    studio = Studio(config)
+        return rebuilt(profile.model.id, given.count)
+    studio = Studio(kind_of(profile))
     if given.part == "chains":
         return chains(studio, given.count, given.segments)
     parts: dict[str, Callable[[Studio, int], Iterator[Any]]] = {

@@ -53,7 +53,7 @@ class EndsAnswer:
 
 def both_ends(studio: Studio, count: int) -> Iterator[EndsAnswer]:
     """Films of the questions between two drawn frames, the second right after the film's end."""
-    window = studio.config.window
+    window = studio.window
     for number, asked in enumerate(questions(count)):
         true = world.draw(asked.scene, window + 1)
         given = Given(start=true[0], end=true[-1])
@@ -75,7 +75,7 @@ class HistoryAnswer:
 
 def histories(studio: Studio, count: int) -> Iterator[HistoryAnswer]:
     """Segments that continue drawn frames: the question's own, or those of the question before."""
-    overlap = studio.config.overlap
+    overlap = studio.overlap
     asked_all = questions(count)
     drawn = [world.draw(asked.scene, overlap + SOON) for asked in asked_all]
     for number, asked in enumerate(asked_all):

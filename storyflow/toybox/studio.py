@@ -1,24 +1,26 @@
-"""Renders toy films with storyflow's own forcing engine, one segment after the other."""
+"""Renders toy films as a pipeline does, one segment after the other, without a store."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storyflow.forcing.config import ForcingConfig
-from storyflow.forcing.renderer import ForcingRenderer
-from storyflow.forcing.text import UMT5TextEncoder
-from storyflow.renderer import Given, History, SegmentSpec
+from storyflow.renderer import Given, History, ModelKind, SegmentSpec
 from storyflow.toybox import world
 
 Clip = NDArray[np.uint8]
+SEEDS_APART = 7919
+"""Between the seeds of a shot's segments."""
 
 
-class _Frames:
-    """A sink that keeps the frames."""
+class _Kept:
+    """A sink that keeps frames and latents."""
 
     def __init__(self) -> None:
         self.chunks: list[Clip] = []
+        self.made: list[NDArray[np.float32]] = []
 
     def regained(self, chunk: Clip) -> None:
         pass
@@ -27,33 +29,49 @@ class _Frames:
         self.chunks.append(chunk)
 
     def latents(self, chunk: NDArray[np.float32]) -> None:
-        pass
+        self.made.append(chunk)
 
     def step(self, done: int, total: int) -> None:
         pass
 
 
 class Studio:
-    """Renders chains of segments with one loaded model."""
+    """Renders chains of segments with one loaded model of a kind that has a text encoder."""
 
-    def __init__(self, config: ForcingConfig) -> None:
-        self.config = config
-        self.text = UMT5TextEncoder(config)
-        self.renderer = ForcingRenderer(config)
-        self.negative = self.text.encode("")
+    def __init__(self, kind: ModelKind) -> None:
+        assert kind.text_encoder is not None
+        self.overlap = kind.lattice.overlap
+        self.window = kind.lattice.new_frames(fresh=True)[-1]
+        self._tail = (self.overlap - 1) // kind.lattice.grid + 1
+        self._text, self._renderer = kind.text_encoder(), kind.renderer()
+        self._negative = self._text.encode("")
 
     def segment(self, prompt: str, given: Given, seed: int) -> Clip:
         """The new frames of one segment, uint8 [n, 64, 96, 3]."""
-        overlap = self.config.overlap if given.history else 0
-        spec = SegmentSpec(world.WIDTH, world.HEIGHT, self.config.window, overlap, seed)
-        sink = _Frames()
-        self.renderer.render(spec, self.text.encode(prompt), self.negative, given, sink)
-        return np.concatenate(sink.chunks)
+        return np.concatenate(self._render(prompt, given, seed).chunks)
 
-    def chain(self, prompts: list[str], seed: int) -> Clip:
-        """One segment per prompt, each continuing the last: uint8 [97 + 80k, 64, 96, 3]."""
-        film = np.zeros((0, world.HEIGHT, world.WIDTH, 3), np.uint8)
+    def segments(self, prompts: Sequence[str], seed: int) -> Iterator[Clip]:
+        """A shot's segments, one per prompt, each continuing the last: 97 frames, then 80 each."""
+        before: History | None = None
         for number, prompt in enumerate(prompts):
-            given = Given(History(film[-self.config.overlap :].copy()) if number else None)
-            film = np.concatenate([film, self.segment(prompt, given, seed + 7919 * number)])
-        return film
+            made = self._render(prompt, Given(before), seed + SEEDS_APART * number)
+            clip, latents = np.concatenate(made.chunks), np.concatenate(made.made, axis=1)
+            if self.overlap:
+                before = History(clip[-self.overlap :].copy(), latents[:, -self._tail :])
+            yield clip
+
+    def chain(self, prompts: Sequence[str], seed: int) -> Clip:
+        """The same as one clip, uint8 [97 + 80k, 64, 96, 3]."""
+        return np.concatenate(list(self.segments(prompts, seed)))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._renderer.close()
+        self._text.close()
+
+    def _render(self, prompt: str, given: Given, seed: int) -> _Kept:
+        overlap = self.overlap if given.history else 0
+        spec = SegmentSpec(world.WIDTH, world.HEIGHT, self.window, overlap, seed)
+        kept = _Kept()
+        self._renderer.render(spec, self._text.encode(prompt), self._negative, given, kept)
+        return kept

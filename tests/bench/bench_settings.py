@@ -30,9 +30,10 @@ from settings_report import Seen, write_report
 
 from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
-from storyflow.renderer import Given, History, ModelKind, Renderer, SegmentSpec
+from storyflow.renderer import ModelKind
 from storyflow.toybox import measure
 from storyflow.toybox.exam import Question, questions
+from storyflow.toybox.studio import Studio
 from storyflow.toybox.world import HEIGHT, WIDTH
 
 Clip = NDArray[np.uint8]
@@ -109,18 +110,14 @@ def render(
         missing = [n for n in range(shots) if (setting, n) not in done]
         if not missing:
             continue
-        model = kind(profile, base + overrides)
-        assert model.text_encoder is not None
-        renderer, encoder = model.renderer(), model.text_encoder()
-        negative = encoder.encode("")
+        studio = Studio(kind(profile, base + overrides))
         for number in missing:
             began = time.perf_counter()
-            prompt = encoder.encode(asked[number].prompt)
-            found = shot(renderer, model, asked[number], prompt, negative, segments)
+            found = shot(studio, asked[number], segments)
             append(place, [Seen(weights, setting, number, *values) for values in found])
             took = time.perf_counter() - began
             print(f"{setting or 'as it is':40} shot {number:2}  {took:6.1f} s", flush=True)
-        renderer.close()
+        studio.close()
 
 
 def kind(profile: str, overrides: Overrides) -> ModelKind:
@@ -139,57 +136,21 @@ def marked(model: ModelKind, base: Overrides) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
-class Tail:
-    """A sink that keeps a segment's frames and latents."""
-
-    def __init__(self) -> None:
-        self.chunks: list[Clip] = []
-        self.made: list[NDArray[np.float32]] = []
-
-    def regained(self, chunk: Clip) -> None:
-        pass
-
-    def frames(self, chunk: Clip) -> None:
-        self.chunks.append(chunk)
-
-    def latents(self, chunk: NDArray[np.float32]) -> None:
-        self.made.append(chunk)
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-
-def shot(
-    renderer: Renderer,
-    model: ModelKind,
-    asked: Question,
-    prompt: NDArray[np.float32],
-    negative: NDArray[np.float32],
-    segments: int,
-) -> list[tuple[object, ...]]:
+def shot(studio: Studio, asked: Question, segments: int) -> list[tuple[object, ...]]:
     """Render a chain of segments and read each of them: the fields of `Seen` from `segment` on."""
-    overlap, window = model.lattice.overlap, model.lattice.new_frames(fresh=True)[-1]
-    film = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
-    tail: NDArray[np.float32] | None = None
     found: list[tuple[object, ...]] = []
-    first: Clip | None = None
-    for number in range(segments):
-        given = Given(History(film[-overlap:].copy(), tail) if number else None)
-        seed = asked.seed + 7919 * number
-        spec = SegmentSpec(WIDTH, HEIGHT, window, overlap if number else 0, seed)
-        sink, began = Tail(), time.process_time()
-        renderer.render(spec, prompt, negative, given, sink)
+    film: Clip = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
+    made = studio.segments([asked.prompt] * segments, asked.seed)
+    for number in range(1, segments + 1):
+        began = time.process_time()
+        clip = next(made)
         seconds = time.process_time() - began
-        clip = np.concatenate(sink.chunks)
-        latents = np.concatenate(sink.made, axis=1)
-        kept = (overlap - 1) // model.lattice.grid + 1
-        tail = latents[:, -kept:] if kept else None
-        seam = seam_ratio(film, clip) if number else float("nan")
+        seam = seam_ratio(film, clip) if number > 1 else float("nan")
         film = np.concatenate([film, clip])
-        first = clip if first is None else first
+        first = film[: studio.window]
         answers = read_clip(asked, clip)
         values = (drift(first, clip), detail(clip) / max(detail(first), 1e-6), seam)
-        found.append((number + 1, len(film), *values, *answers, seconds))
+        found.append((number, len(film), *values, *answers, seconds))
     return found
 
 

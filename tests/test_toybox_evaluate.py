@@ -1,0 +1,55 @@
+"""The exam is taken with the settings that films are rendered with."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storyflow.kinds import kind_of
+from storyflow.pipeline import load_profile
+from storyflow.toybox import evaluate
+from storyflow.toybox.exam import questions
+from storyflow.toybox.studio import Studio
+
+FAST = "forcing.steps=1"
+
+
+def studio(*overrides: str) -> Studio:
+    return Studio(kind_of(load_profile("toybox", (FAST, *overrides))[1]))
+
+
+def test_a_part_prints_its_counts_and_writes_a_row_per_film(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "films.csv"
+    evaluate.main(["--part", "films", "--count", "1", "--set", FAST, "--out", str(out)])
+    assert "colour: " in capsys.readouterr().out
+    (row,) = csv.DictReader(out.open(encoding="utf-8"))
+    assert row["prompt"] == questions(1)[0].prompt
+
+
+def test_a_shot_is_continued_from_the_history_that_the_profile_says() -> None:
+    prompts = [questions(1)[0].prompt] * 2
+    latents, pixels = (
+        studio(f"forcing.history={kept}").chain(prompts, 3) for kept in ("latents", "pixels")
+    )
+    assert latents.shape == (97 + 80, 64, 96, 3)
+    assert np.array_equal(latents[:97], pixels[:97])
+    assert not np.array_equal(latents[97:], pixels[97:])
+
+
+def test_the_settings_of_the_profile_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def noted(kind: object) -> None:
+        asked.append(kind)
+        raise InterruptedError
+
+    monkeypatch.setattr(evaluate, "Studio", noted)
+    with pytest.raises(InterruptedError):
+        evaluate.main(["--part", "films"])
+    expected = kind_of(load_profile("toybox")[1])
+    assert asked[0].pixel_fields == expected.pixel_fields  # type: ignore[attr-defined]
