@@ -37,13 +37,13 @@ _MARKS = Regex("[^a-z0-9. ]")
 
 TRANSFORMER = {
     "patch_size": (1, 2, 2),
-    "num_attention_heads": 4,
+    "num_attention_heads": 8,
     "attention_head_dim": 32,
     "in_channels": CHANNELS,
     "out_channels": CHANNELS,
     "text_dim": TEXT_DIM,
     "freq_dim": 256,
-    "ffn_dim": 512,
+    "ffn_dim": 1024,
     "num_layers": 6,
     "inject_sample_info": True,
 }

@@ -40,6 +40,19 @@ def velocities(
     are the prompt's, padded with zeros to `padded_to` tokens in the real pipeline. `block` may be
     the function that `compiled` gives.
     """
+    return velocities_and_middle(model, latents, timesteps, text, lengths, padded_to, block)[0]
+
+
+def velocities_and_middle(
+    model: Any,
+    latents: Tensor,
+    timesteps: Tensor,
+    text: Tensor,
+    lengths: Tensor,
+    padded_to: int,
+    block: Block | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`velocities`, and the hidden states [batch, frames, tokens, width] after half the blocks."""
     batch, _, frames, height, width = latents.shape
     one = block or through_block
     rotary = _rotary(model, latents)
@@ -54,15 +67,17 @@ def velocities(
         )
         time = time + rate.unflatten(1, (6, -1))[:, None]
     words, scores = _prompt(model, text, lengths, padded_to)
-    for each in model.blocks:
+    middle = hidden
+    for number, each in enumerate(model.blocks, 1):
         hidden = one(each, hidden, time, rotary, words, scores)
+        if number == len(model.blocks) // 2:
+            middle = hidden
     table = model.scale_shift_table[:, None]  # [1, 1, 2, d]
     shift, scale = (table + end[:, :, None]).unsqueeze(3).unbind(2)
     hidden = _norm(hidden) * (1 + scale) + shift
     out = model.proj_out(hidden)  # [b, f, hw, 4 * channels]
     out = out.reshape(batch, frames, height // 2, width // 2, 2, 2, -1)
-    video: Tensor = out.permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, frames, height, width)
-    return video
+    return out.permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, frames, height, width), middle
 
 
 def _prompt(model: Any, text: Tensor, lengths: Tensor, padded_to: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,9 @@
 """Training stage `forcing`: the transformer learns diffusion forcing, from still pictures to films.
 
 Three phases. Single latents teach colour, shape, place, light and words at a small part of a
-film's price; short windows teach motion and the camera; long ones teach to continue from history.
+film's price; windows teach motion, the camera and to continue from history, with single latents
+among them so that shapes are not forgotten; then the rate goes down. Half-way through its blocks
+the transformer is also asked what its tokens show (`auxiliary.py`).
 
 Each latent frame may have a noise level of its own (Diffusion Forcing, arXiv 2407.01392). Most
 windows are synchronous, as inference is by default: history first, clean or with the little noise
@@ -24,7 +26,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from storyflow.toybox import architecture, wordings
-from storyflow.toybox.batched import Block, compiled, velocities
+from storyflow.toybox.auxiliary import Head
+from storyflow.toybox.batched import Block, compiled, velocities_and_middle
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
 from storyflow.toybox.muon import Muon
@@ -59,34 +62,28 @@ class Phase:
 
 
 EVERYTHING = ("still", "short", "long")
-PICTURES = Phase(2500, ((1, 64, 1.0),), ("still",), 2.5, 2e-3, 2e-3)
-SHORT = Phase(500, ((1, 64, 0.25), (4, 16, 0.35), (7, 9, 0.4)), EVERYTHING, 3.0, 2e-3, 2e-3)
-LONG = Phase(
-    6750,
-    ((1, 64, 0.06), (7, 9, 0.2), (13, 5, 0.34), (25, 3, 0.4)),
+PICTURES = Phase(1500, ((1, 64, 1.0),), ("still",), 3.0, 1e-3, 1e-3)
+FILMS = Phase(
+    6000,
+    ((1, 64, 0.45), (7, 9, 0.27), (13, 5, 0.16), (25, 3, 0.12)),
     EVERYTHING,
-    8.0,
-    2e-3,
-    2e-3,
-    figures=2.0,
+    3.0,
+    1e-3,
+    1e-3,
 )
-CALM = replace(
-    LONG,
-    steps=8000,
-    shapes=((1, 64, 0.15), (7, 9, 0.35), (13, 5, 0.25), (25, 3, 0.25)),
-    end=0.0,
-)
-"""The rate goes down here, over nearly half of all steps: at the full rate the losses stop falling
-far above what they reach in the end. A training that is to go on longer starts again before it."""
+CALM = replace(FILMS, steps=2000, end=0.0)
+"""The rate goes down here: at the full rate the losses stop falling far above what they reach in
+the end. A training that is to go on longer starts again before it."""
 
 
 @dataclass(frozen=True)
 class ForcingPlan:
-    """The phases, and what they share."""
+    """The phases, and what they share; `auxiliary` is how much that task's error counts."""
 
-    phases: tuple[Phase, ...] = (PICTURES, SHORT, LONG, CALM)
+    phases: tuple[Phase, ...] = (PICTURES, FILMS, CALM)
     warm: int = 200
     average: float = 0.998
+    auxiliary: float = 0.3
     seed: int = 2
 
     @property
@@ -102,8 +99,8 @@ class ForcingPlan:
     def further(self, steps: int) -> ForcingPlan:
         """The same with so many more steps of its last phase but one: where a finished training
         goes on, at the full rate again."""
-        *before, long, calm = self.phases
-        return replace(self, phases=(*before, replace(long, steps=long.steps + steps), calm))
+        *before, films, calm = self.phases
+        return replace(self, phases=(*before, replace(films, steps=films.steps + steps), calm))
 
     def at(self, step: int) -> tuple[Phase, float]:
         """The phase of a step and the rate there."""
@@ -120,8 +117,9 @@ class ForcingPlan:
 @dataclass(frozen=True)
 class Batch:
     """`data` [b, 16, f, 8, 12]; `noisy` the model's input; `levels` int64 [b, f] timesteps; `free`
-    [b, f] 1 where the model is asked; `weight` [b, f, 8, 12] how much errors count; `text`
-    [b, tokens, 128] the encoded captions and their `lengths` [b]."""
+    [b, f] 1 where the model is asked; `weight` [b, f, 8, 12] how much errors count; `shown`
+    [b, f, 24, 62] what the tokens show; `text` [b, tokens, 128] the encoded captions and their
+    `lengths` [b]."""
 
     data: Tensor
     noise: Tensor
@@ -129,6 +127,7 @@ class Batch:
     levels: Tensor
     free: Tensor
     weight: Tensor
+    shown: Tensor
     text: Tensor
     lengths: Tensor
 
@@ -137,9 +136,11 @@ class Batch:
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def loss_of(transformer: Any, batch: Batch, block: Block | None = None) -> Tensor:
-    """Mean squared error of the velocity over free frames."""
-    said = velocities(
+def losses_of(
+    transformer: Any, head: Head, batch: Batch, block: Block | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean squared error of the velocity over free frames, and that of the auxiliary task."""
+    said, middle = velocities_and_middle(
         transformer,
         batch.noisy,
         batch.levels,
@@ -150,7 +151,7 @@ def loss_of(transformer: Any, batch: Batch, block: Block | None = None) -> Tenso
     )
     error = (said - (batch.noise - batch.data)).square().mean(dim=1)
     weight = batch.weight * batch.free[..., None, None]
-    return (error * weight).sum() / weight.sum()
+    return (error * weight).sum() / weight.sum(), head.error(middle, batch.shown)
 
 
 def prepare(transformer: Any, seed: int) -> Any:
@@ -165,6 +166,13 @@ def prepare(transformer: Any, seed: int) -> Any:
         transformer.fps_projection.net[-1].weight.zero_()
         transformer.condition_embedder.time_proj.weight.mul_(0.3)
     return transformer
+
+
+def head_for(plan: ForcingPlan, transformer: Any, data: LatentSet) -> Head:
+    """The auxiliary head of a transformer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        return Head(transformer.proj_out.in_features).measured(data)
 
 
 class Batches:
@@ -183,7 +191,7 @@ class Batches:
             int(rng.choice(len(phase.shapes), p=[s[2] for s in phase.shapes]))
         ]
         items = self._items(phase.portions, frames)
-        chosen, rows, frees, texts, weights = [], [], [], [], []
+        chosen, rows, frees, texts, weights, shown = [], [], [], [], [], []
         for number in rng.integers(len(items), size=size):
             name, item = items[number]
             first, prior, turned = _window(item, frames, rng)
@@ -196,6 +204,7 @@ class Batches:
             clean = (1 - levels / 1000)[:, None, None]
             touched = item.figures(first, frames, ended=ended)
             weights.append(1 + (phase.figures - 1) * clean * touched)
+            shown.append(item.shown(first, frames, ended=ended))
         data = torch.from_numpy(np.stack(chosen).astype(np.float32))
         noise = torch.from_numpy(rng.standard_normal(data.shape, dtype=np.float32))
         levels = np.stack(rows)
@@ -208,6 +217,7 @@ class Batches:
             levels=torch.from_numpy(levels.astype(np.int64)),
             free=torch.from_numpy(np.stack(frees).astype(np.float32)),
             weight=torch.from_numpy(np.stack(weights).astype(np.float32)),
+            shown=torch.from_numpy(np.stack(shown).astype(np.float32)),
             text=text,
             lengths=lengths,
         )
@@ -280,27 +290,32 @@ def _levels(
 
 
 class Trainer:
-    """The transformer, its moving average and the optimizers, with one training step."""
+    """The transformer, its moving average, the auxiliary head and the optimizers, with one training
+    step."""
 
-    def __init__(self, plan: ForcingPlan, transformer: Any, block: Block | None = None) -> None:
-        self.plan, self.transformer, self.block = plan, transformer, block
+    def __init__(
+        self, plan: ForcingPlan, transformer: Any, head: Head, block: Block | None = None
+    ) -> None:
+        self.plan, self.transformer, self.head, self.block = plan, transformer, head, block
         self.average = copy.deepcopy(transformer).eval()
         blocks = [p for p in transformer.blocks.parameters() if p.ndim == 2]
         held = {id(p) for p in blocks}
         rest = [p for p in transformer.parameters() if id(p) not in held]
+        rest += head.parameters()
         self.muon = Muon(blocks, decay=0.01)
         self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
 
-    def step(self, number: int, batch: Batch) -> float:
-        """One step on a batch; returns its loss."""
+    def step(self, number: int, batch: Batch) -> tuple[float, float]:
+        """One step on a batch; returns its losses, of the velocity and of the auxiliary task."""
         phase, rate = self.plan.at(number)
         for group in self.muon.param_groups:
             group["lr"] = rate * phase.matrices
         for group in self.adam.param_groups:
             group["lr"] = rate
-        loss = loss_of(self.transformer, batch, self.block)
+        loss, auxiliary = losses_of(self.transformer, self.head, batch, self.block)
         self.transformer.zero_grad(set_to_none=True)
-        torch.autograd.backward([loss])
+        self.head.zero_grad(set_to_none=True)
+        torch.autograd.backward([loss + self.plan.auxiliary * auxiliary])
         torch.nn.utils.clip_grad_norm_(self.transformer.parameters(), 1.0)
         self.muon.step()
         self.adam.step()
@@ -309,7 +324,7 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.transformer.parameters()), 1 - keep
             )
-        return float(loss.detach())
+        return float(loss.detach()), float(auxiliary.detach())
 
     def store(self, path: Path, step: int) -> None:
         """Write a checkpoint, the average beside it."""
@@ -320,6 +335,7 @@ class Trainer:
             self.adam,
             muon=self.muon.state_dict(),
             average=self.average.state_dict(),
+            head=self.head.state_dict(),
         )
 
     def restore(self, path: Path) -> int:
@@ -329,6 +345,7 @@ class Trainer:
             data = torch.load(path, weights_only=True, map_location="cpu")
             self.muon.load_state_dict(data["muon"])
             self.average.load_state_dict(data["average"])
+            self.head.load_state_dict(data["head"])
         return first
 
 
@@ -349,11 +366,12 @@ def train(
     """
     transformer = prepare(architecture.build(plan.seed).transformer, plan.seed)
     transformer.train().to(device)
-    trainer = Trainer(plan, transformer, compiled() if fused else None)
+    head = head_for(plan, transformer, data).to(device)
+    trainer = Trainer(plan, transformer, head, compiled() if fused else None)
     first = trainer.restore(work / "forcing.pt")
     batches = Batches(data, work / "wordings", plan)
-    log = Log(work / "forcing.csv", ("step", "loss", "latents", "rate"))
-    losses: list[float] = []
+    log = Log(work / "forcing.csv", ("step", "loss", "auxiliary", "latents", "rate"))
+    losses: list[tuple[float, float]] = []
     shown: list[int] = []
     last = plan.steps if stop_at is None else stop_at
     ahead: DataLoader[Any] = DataLoader(
@@ -366,7 +384,8 @@ def train(
         losses.append(trainer.step(step, batch.to(device)))
         shown.append(batch.data.shape[0] * batch.data.shape[2])
         if (step + 1) % 50 == 0 or step + 1 == last:
-            row = f"{np.mean(losses):.5f}", sum(shown), f"{plan.at(step)[1]:.6f}"
+            loss, auxiliary = np.mean(losses, axis=0)
+            row = f"{loss:.5f}", f"{auxiliary:.5f}", sum(shown), f"{plan.at(step)[1]:.6f}"
             log.write(step + 1, *row)
             losses.clear()
             shown.clear()

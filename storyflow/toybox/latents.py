@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from storyflow.toybox import world
 from storyflow.toybox.codec import FastEncoder, fast_encoder
 from storyflow.toybox.encoding import encode_fast
+from storyflow.toybox.scene_map import scene_map
 from storyflow.toybox.windows import Portion, Stretch
 
 SEED = 3
@@ -30,7 +31,8 @@ BATCH = 64
 @dataclass(frozen=True)
 class Encoded:
     """A stretch: its single frames, float16 [16, k + 1, 8, 12], and its chunks, [16, k, 8, 12];
-    and which of their cells a figure touches, bool [1, k + 1, 8, 12] and [1, k, 8, 12].
+    which of their cells a figure touches, bool [1, k + 1, 8, 12] and [1, k, 8, 12]; and what their
+    tokens show (`scene_map.py`), float16 [1, k + 1, 24, 62] and [1, k, 24, 62].
 
     `number` is its place in its portion.
     """
@@ -41,6 +43,8 @@ class Encoded:
     chunks: NDArray[np.float16]
     single_figures: NDArray[np.bool_]
     chunk_figures: NDArray[np.bool_]
+    single_map: NDArray[np.float16]
+    chunk_map: NDArray[np.float16]
 
     @property
     def length(self) -> int:
@@ -56,6 +60,13 @@ class Encoded:
         """The cells [latents, 8, 12] of a window that a figure touches."""
         found: NDArray[np.bool_] = _window(
             self.single_figures, self.chunk_figures, first, latents, ended
+        )[0]
+        return found
+
+    def shown(self, first: int, latents: int, *, ended: bool = False) -> NDArray[np.float16]:
+        """What the tokens of a window show, [latents, 24, 62]."""
+        found: NDArray[np.float16] = _window(
+            self.single_map, self.chunk_map, first, latents, ended
         )[0]
         return found
 
@@ -136,6 +147,9 @@ def _encode(
     # A chunk is looked at between its second and third frame.
     times = np.arange(0, frames, 4), np.arange(3, frames, 4)
     touched = [[figure_cells(stretch, which) for stretch in stretches] for which in times]
+    shown = [
+        [scene_map(each.scene(), each.start + which)[None] for each in stretches] for which in times
+    ]
     said = json.dumps([asdict(stretch) for stretch in stretches])
     half = path.with_suffix(".half")
     with half.open("wb") as file:
@@ -145,6 +159,8 @@ def _encode(
             chunks=codes(moving, (frames - 1) // 4),
             single_figures=np.stack(touched[0]),
             chunk_figures=np.stack(touched[1]),
+            single_map=np.stack(shown[0]),
+            chunk_map=np.stack(shown[1]),
             stretches=np.frombuffer(said.encode(), np.uint8),
         )
     half.rename(path)
@@ -177,10 +193,7 @@ class LatentSet:
             for path in sorted(folder.glob(f"{name}*.npz")):
                 with np.load(path, allow_pickle=False) as data:
                     said = json.loads(data["stretches"].tobytes())
-                    columns = [
-                        data[column]
-                        for column in ("singles", "chunks", "single_figures", "chunk_figures")
-                    ]
+                    columns = [data[field.name] for field in fields(Encoded)[2:]]
                 for i, each in enumerate(said):
                     parts = (column[i] for column in columns)
                     items.append(Encoded(len(items), Stretch(**each), *parts))

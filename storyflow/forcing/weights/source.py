@@ -39,7 +39,7 @@ TEXT_PARTS = ("text_encoder", "tokenizer")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _READ = ("*.json", "*.safetensors", "*.model", "*.txt")
 
-TOYBOX_SHAPE = TransformerShape(width=128, layers=6, ffn=512, text_dim=128)
+TOYBOX_SHAPE = TransformerShape(width=256, layers=6, ffn=1024, text_dim=128)
 """Of storyflow/toybox/architecture.py, which imports torch."""
 
 
