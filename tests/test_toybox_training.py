@@ -153,7 +153,8 @@ def test_the_training_pass_equals_the_stock_model() -> None:
             noisy, levels, padded, enable_diffusion_forcing=True, fps=[1], return_dict=False
         )[0]
         longer = torch.cat([text, torch.ones(1, 2, architecture.TEXT_DIM)], dim=1)
-        own = velocities(model, noisy, levels, longer, torch.tensor([7]), 64)
+        own, middle = velocities(model, noisy, levels, longer, torch.tensor([7]), 64)
+    assert middle.shape == (1, 3, 24, model.proj_out.in_features)
     torch.testing.assert_close(own, stock, atol=2e-5, rtol=1e-4)
 
 

@@ -197,7 +197,6 @@ def watched(run: Run) -> tuple[Result, int]:
 
     The first signal lets it finish what is being rendered, the second stops it.
     """
-
     from storyflow.errors import StoryflowError
     from storyflow.live import summary, watch
     from storyflow.record import read_record

@@ -122,7 +122,6 @@ def watched(run: SeriesRun, retry: str, *, quiet: bool = False) -> tuple[SeriesR
     The first signal lets it finish what is being rendered, the second stops it. `retry` is the
     command that lets what failed for good be tried again.
     """
-
     from storyflow.errors import StoryflowError
     from storyflow.series.watching import summary, watch
     from storyflow.terminal import new_console

@@ -33,26 +33,14 @@ def velocities(
     lengths: Tensor,
     padded_to: int,
     block: Block | None = None,
-) -> Tensor:
-    """What the model says about noisy latents [batch, channels, frames, h, w], in their shape.
+) -> tuple[Tensor, Tensor]:
+    """What the model says about noisy latents [batch, channels, frames, h, w], in their shape, and
+    the hidden states [batch, frames, tokens, width] after half its blocks.
 
     `timesteps` [batch, frames]; `text` [batch, tokens, text_dim] of which `lengths` [batch] tokens
     are the prompt's, padded with zeros to `padded_to` tokens in the real pipeline. `block` may be
     the function that `compiled` gives.
     """
-    return velocities_and_middle(model, latents, timesteps, text, lengths, padded_to, block)[0]
-
-
-def velocities_and_middle(
-    model: Any,
-    latents: Tensor,
-    timesteps: Tensor,
-    text: Tensor,
-    lengths: Tensor,
-    padded_to: int,
-    block: Block | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`velocities`, and the hidden states [batch, frames, tokens, width] after half the blocks."""
     batch, _, frames, height, width = latents.shape
     one = block or through_block
     rotary = _rotary(model, latents)

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from storyflow.toybox import architecture, wordings
 from storyflow.toybox.auxiliary import Head
-from storyflow.toybox.batched import Block, compiled, velocities_and_middle
+from storyflow.toybox.batched import Block, compiled, velocities
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
 from storyflow.toybox.muon import Muon
@@ -140,7 +140,7 @@ def losses_of(
     transformer: Any, head: Head, batch: Batch, block: Block | None = None
 ) -> tuple[Tensor, Tensor]:
     """Mean squared error of the velocity over free frames, and that of the auxiliary task."""
-    said, middle = velocities_and_middle(
+    said, middle = velocities(
         transformer,
         batch.noisy,
         batch.levels,

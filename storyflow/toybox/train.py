@@ -13,9 +13,9 @@ Seven stages, each of which goes on where it was stopped:
 
 `--until STEP` ends the stages `forcing` and `decoder` at a step, so that a long training is a chain
 of short ones; `--stage` runs only some. `--further STEPS` goes on with a finished transformer: so
-many steps more on long windows, then calm ones again. With `--processes` several processes draw the
-world and make batches; `--fuse` compiles the blocks (it wants a C++ compiler; a minute
-for each shape, a quarter off each step). `--longer` and `--more` multiply steps and data, for
+many steps more at the full rate, then calm ones again. With `--processes` several processes draw
+the world and make batches; `--fuse` compiles the blocks (it wants a C++ compiler; a minute for each
+shape, a quarter off each step). `--longer` and `--more` multiply steps and data, for
 machines that have the time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
 
 The result is a Diffusers folder in bfloat16. One thread, and every step a function of seed and
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1, help="that draw and make batches")
     parser.add_argument("--fuse", action="store_true", help="compile the transformer's blocks")
     parser.add_argument("--longer", type=int, default=1, help="times the steps of each stage")
-    parser.add_argument("--further", type=int, default=0, help="more steps on long windows")
+    parser.add_argument("--further", type=int, default=0, help="more steps at the full rate")
     parser.add_argument("--more", type=int, default=1, help="times the data")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
