@@ -53,3 +53,12 @@ def test_the_settings_of_the_profile_are_the_default(monkeypatch: pytest.MonkeyP
         evaluate.main(["--part", "films"])
     expected = kind_of(load_profile("toybox")[1])
     assert asked[0].pixel_fields == expected.pixel_fields  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [("slate", "reads no prompts"), ("nowhere", "nowhere")],
+)
+def test_what_cannot_take_the_exam_is_told_in_a_line(pipeline: str, said: str) -> None:
+    with pytest.raises(SystemExit, match=said):
+        evaluate.main(["--part", "films", "--pipeline", pipeline])

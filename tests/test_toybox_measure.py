@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -47,6 +47,28 @@ def test_actions_are_read(pairs: list[Pair]) -> None:
             found = pair.seen.of(figure.colour)
             assert found is not None
             assert found.action == action
+
+
+@pytest.mark.parametrize("number", [5, 29, 46, 53, 63, 74])
+def test_the_action_of_a_trembling_figure_is_read(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pixels back and forth every four frames, as a model's figures may do."""
+    scene, source = scenes.sample(7_000_000 + number), np.random.default_rng(number)
+    steady = world.tracks
+
+    def trembling(scene: Scene, frames: int) -> world.Tracks:
+        where = steady(scene, frames)
+        noise = source.standard_normal((2, len(where.x), frames // 4 + 2)) * 2
+        x, y = noise.repeat(4, axis=2)[..., :frames]
+        return replace(where, x=where.x + x, y=where.y + y)
+
+    monkeypatch.setattr(world, "tracks", trembling)
+    clip = world.draw(scene, 97)
+    monkeypatch.undo()
+    found = measure.read(clip).of(scene.figures[0].colour)
+    assert found is not None
+    assert found.action == scene.actions(0)[0]
 
 
 def test_noise_and_blank_pictures_have_no_figure() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from storyflow.toybox import (
     architecture,
+    begin,
     code_stage,
     codec,
     latents,
@@ -31,8 +32,10 @@ from storyflow.toybox.forcing_stage import (
     _places,
     averaged,
     head_for,
+    losses_of,
     prepare,
 )
+from storyflow.toybox.forcing_stage import train as train_forcing
 from storyflow.toybox.latents import LatentSet
 from storyflow.toybox.muon import orthogonal
 from storyflow.toybox.pictures import Pool, importance, to_model
@@ -158,6 +161,44 @@ def test_the_training_pass_equals_the_stock_model() -> None:
     torch.testing.assert_close(own, stock, atol=2e-5, rtol=1e-4)
 
 
+def test_training_in_bfloat16_has_the_same_losses_but_for_rounding(
+    work: Path, data: LatentSet
+) -> None:
+    batches, learner = Batches(data, work / "wordings", PLAN), trainer(data)
+    learner.step(0, batches[0])
+    for number in (1, 45):
+        exact, rounded = (
+            torch.stack(
+                losses_of(learner.average, learner.head, batches[number], precision=precision)
+            )
+            for precision in (torch.float32, torch.bfloat16)
+        )
+        assert not torch.equal(exact, rounded)
+        torch.testing.assert_close(rounded, exact, rtol=0.01, atol=0)
+
+
+def test_a_work_folder_begins_with_trained_weights(
+    work: Path, data: LatentSet, tmp_path: Path
+) -> None:
+    trained = architecture.build(5)
+    architecture.save(trained, tmp_path / "weights", dtype=torch.bfloat16)
+    place = tmp_path / "work"
+    start = begin.from_folder(tmp_path / "weights", place)
+    rounded = {name: value.bfloat16().float() for name, value in start.items()}
+    assert all(torch.equal(rounded[name], value) for name, value in start.items())
+    encoder = vae_stage.load(place, CPU).encoder.conv_out.weight
+    assert torch.equal(encoder, trained.vae.encoder.conv_out.weight.bfloat16().float())
+    assert torch.equal(
+        text_stage.load(place).shared.weight, trained.text_encoder.shared.weight.bfloat16().float()
+    )
+    text_stage.train(text_stage.TextPlan(), place, CPU)  # has nothing left to do
+
+    (place / "wordings").symlink_to(work / "wordings")
+    plan = replace(PLAN, warm=10**9)  # at this rate a step moves nothing
+    made = train_forcing(plan.resumed(), data, place, CPU, stop_at=1, start=start)
+    torch.testing.assert_close(made.proj_out.weight, start["proj_out.weight"])
+
+
 def test_history_is_known_and_never_asked_for(work: Path, data: LatentSet) -> None:
     phase = Phase(12, ((7, 4, 1.0),), ("short",), 3.0, 1e-3, 1e-3)
     batches = Batches(data, work / "wordings", replace(PLAN, phases=(phase,)))
@@ -263,10 +304,11 @@ def test_the_text_encoder_learns_what_captions_say(tmp_path: Path) -> None:
     assert not torch.equal(loaded.shared.weight, untrained.shared.weight)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(8, 8), (4, 12), (12, 4)])
-def test_muon_makes_matrices_orthogonal(shape: tuple[int, int]) -> None:
+def test_muon_makes_matrices_orthogonal(shape: tuple[int, int], precision: torch.dtype) -> None:
     matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    sizes = torch.linalg.svdvals(orthogonal(matrix))
+    sizes = torch.linalg.svdvals(orthogonal(matrix.to(precision)).float())
     assert sizes.min() > 0.3
     assert sizes.max() < 1.6
 

@@ -44,7 +44,8 @@ def velocities(
     batch, _, frames, height, width = latents.shape
     one = block or through_block
     rotary = _rotary(model, latents)
-    hidden = model.patch_embedding(latents).flatten(3).permute(0, 2, 3, 1)  # [b, f, hw, d]
+    # What is added up stays float32 under autocast, as in the weights' own precision.
+    hidden = model.patch_embedding(latents).float().flatten(3).permute(0, 2, 3, 1)  # [b, f, hw, d]
     embedder = model.condition_embedder
     waves = embedder.timesteps_proj(timesteps).float()
     end = embedder.time_embedder(waves)  # [b, f, d]
@@ -64,7 +65,7 @@ def velocities(
     shift, scale = (table + end[:, :, None]).unsqueeze(3).unbind(2)
     hidden = _norm(hidden) * (1 + scale) + shift
     out = model.proj_out(hidden)  # [b, f, hw, 4 * channels]
-    out = out.reshape(batch, frames, height // 2, width // 2, 2, 2, -1)
+    out = out.float().reshape(batch, frames, height // 2, width // 2, 2, 2, -1)
     return out.permute(0, 6, 1, 2, 4, 3, 5).reshape(batch, -1, frames, height, width), middle
 
 
@@ -103,6 +104,18 @@ def _split(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1)
 
 
+def _attend(q: Tensor, k: Tensor, v: Tensor, scores: Tensor | None = None) -> Tensor:
+    """Attention over [b, heads, n, dim], with numbers to add to the scores."""
+    if v.dtype == torch.float32 or v.device.type != "cpu":
+        mask = None if scores is None else scores.to(v.dtype)
+        return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
+    # The way back through torch's own is three times slower than this in bfloat16 on CPUs.
+    found = ((q * q.shape[-1] ** -0.5).to(v.dtype) @ k.to(v.dtype).mT).float()
+    shares = (found if scores is None else found + scores).softmax(dim=-1)
+    out: Tensor = shares.to(v.dtype) @ v
+    return out
+
+
 def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=1e-6)
 
@@ -123,19 +136,19 @@ def through_block(
     three = (own.to_q.weight[order], own.to_k.weight[order], own.to_v.weight)
     biases = (own.to_q.bias[order], own.to_k.bias[order], own.to_v.bias)
     q, k, v = F.linear(x, torch.cat(three), torch.cat(biases)).chunk(3, dim=-1)
-    q = F.rms_norm(q, q.shape[-1:], own.norm_q.weight[order], own.norm_q.eps)
-    k = F.rms_norm(k, k.shape[-1:], own.norm_k.weight[order], own.norm_k.eps)
+    q = F.rms_norm(q.float(), q.shape[-1:], own.norm_q.weight[order], own.norm_q.eps)
+    k = F.rms_norm(k.float(), k.shape[-1:], own.norm_k.weight[order], own.norm_k.eps)
     q = _turn(_split(q, heads), rotary).transpose(1, 2)
     k = _turn(_split(k, heads), rotary).transpose(1, 2)
     v = _split(v, heads).transpose(1, 2)
-    x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    x = _attend(q, k, v).transpose(1, 2).flatten(2)
     hidden = hidden + own.to_out[0](x).view(shape) * gate
 
     x = F.layer_norm(hidden, shape[-1:], block.norm2.weight, block.norm2.bias, 1e-6).flatten(1, 2)
-    q = F.rms_norm(cross.to_q(x), shape[-1:], cross.norm_q.weight, cross.norm_q.eps)
-    k = F.rms_norm(cross.to_k(words), shape[-1:], cross.norm_k.weight, cross.norm_k.eps)
+    q = F.rms_norm(cross.to_q(x).float(), shape[-1:], cross.norm_q.weight, cross.norm_q.eps)
+    k = F.rms_norm(cross.to_k(words).float(), shape[-1:], cross.norm_k.weight, cross.norm_k.eps)
     q, k, v = (_split(y, heads).transpose(1, 2) for y in (q, k, cross.to_v(words)))
-    x = F.scaled_dot_product_attention(q, k, v, attn_mask=scores)
+    x = _attend(q, k, v, scores)
     hidden = hidden + cross.to_out[0](x.transpose(1, 2).flatten(2)).view(shape)
 
     x = _norm(hidden) * (1 + feed_scale) + feed_shift

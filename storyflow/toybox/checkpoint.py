@@ -23,12 +23,13 @@ def store(path: Path, step: int, model: Any, optimizer: Any = None, **extra: Any
 
 
 def restore(path: Path, model: Any, optimizer: Any = None) -> int:
-    """Load a checkpoint into a model (and its optimizer); the step it goes on at, 0 for none."""
+    """Load a checkpoint into a model (and its optimizer, where one was stored); the step it goes on
+    at, 0 for none."""
     if not path.exists():
         return 0
     data = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(data["model"])
-    if optimizer is not None:
+    if optimizer is not None and data["optimizer"]:
         optimizer.load_state_dict(data["optimizer"])
     return int(data["step"])
 

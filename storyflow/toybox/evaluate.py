@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from storyflow.errors import StoryflowError
 from storyflow.forcing.config import ForcingConfig
 from storyflow.forcing.loading import load_model
 from storyflow.forcing.vae import to_bytes
@@ -200,7 +201,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], help="of the profile")
     parser.add_argument("--out", type=Path, help="a CSV file")
     given = parser.parse_args(arguments)
-    _report([asdict(answer) for answer in _answers(given)], given.out)
+    try:
+        rows = [asdict(answer) for answer in _answers(given)]
+    except StoryflowError as error:
+        raise SystemExit(str(error)) from error
+    _report(rows, given.out)
 
 
 def _answers(given: argparse.Namespace) -> Iterator[Any]:

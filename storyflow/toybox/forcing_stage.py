@@ -65,7 +65,7 @@ EVERYTHING = ("still", "short", "long")
 PICTURES = Phase(1500, ((1, 64, 1.0),), ("still",), 3.0, 1e-3, 1e-3)
 FILMS = Phase(
     6000,
-    ((1, 64, 0.45), (7, 9, 0.27), (13, 5, 0.16), (25, 3, 0.12)),
+    ((1, 64, 0.25), (7, 9, 0.30), (13, 5, 0.22), (25, 3, 0.23)),
     EVERYTHING,
     3.0,
     1e-3,
@@ -102,6 +102,10 @@ class ForcingPlan:
         *before, films, calm = self.phases
         return replace(self, phases=(*before, replace(films, steps=films.steps + steps), calm))
 
+    def resumed(self) -> ForcingPlan:
+        """The same without its first phase: where trained weights start a work folder."""
+        return replace(self, phases=self.phases[1:])
+
     def at(self, step: int) -> tuple[Phase, float]:
         """The phase of a step and the rate there."""
         first = 0
@@ -137,18 +141,25 @@ class Batch:
 
 
 def losses_of(
-    transformer: Any, head: Head, batch: Batch, block: Block | None = None
+    transformer: Any,
+    head: Head,
+    batch: Batch,
+    block: Block | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """Mean squared error of the velocity over free frames, and that of the auxiliary task."""
-    said, middle = velocities(
-        transformer,
-        batch.noisy,
-        batch.levels,
-        batch.text,
-        batch.lengths,
-        architecture.TEXT_TOKENS,
-        block,
-    )
+    """Mean squared error of the velocity over free frames, and that of the auxiliary task.
+    Matrices are multiplied in `precision`."""
+    kind, low = batch.noisy.device.type, precision != torch.float32
+    with torch.autocast(kind, dtype=precision if low else None, enabled=low):
+        said, middle = velocities(
+            transformer,
+            batch.noisy,
+            batch.levels,
+            batch.text,
+            batch.lengths,
+            architecture.TEXT_TOKENS,
+            block,
+        )
     error = (said - (batch.noise - batch.data)).square().mean(dim=1)
     weight = batch.weight * batch.free[..., None, None]
     return (error * weight).sum() / weight.sum(), head.error(middle, batch.shown)
@@ -294,15 +305,21 @@ class Trainer:
     step."""
 
     def __init__(
-        self, plan: ForcingPlan, transformer: Any, head: Head, block: Block | None = None
+        self,
+        plan: ForcingPlan,
+        transformer: Any,
+        head: Head,
+        block: Block | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.plan, self.transformer, self.head, self.block = plan, transformer, head, block
+        self.precision = precision
         self.average = copy.deepcopy(transformer).eval()
         blocks = [p for p in transformer.blocks.parameters() if p.ndim == 2]
         held = {id(p) for p in blocks}
         rest = [p for p in transformer.parameters() if id(p) not in held]
         rest += head.parameters()
-        self.muon = Muon(blocks, decay=0.01)
+        self.muon = Muon(blocks, decay=0.01, precision=precision)
         self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
 
     def step(self, number: int, batch: Batch) -> tuple[float, float]:
@@ -312,7 +329,7 @@ class Trainer:
             group["lr"] = rate * phase.matrices
         for group in self.adam.param_groups:
             group["lr"] = rate
-        loss, auxiliary = losses_of(self.transformer, self.head, batch, self.block)
+        loss, auxiliary = losses_of(self.transformer, self.head, batch, self.block, self.precision)
         self.transformer.zero_grad(set_to_none=True)
         self.head.zero_grad(set_to_none=True)
         torch.autograd.backward([loss + self.plan.auxiliary * auxiliary])
@@ -358,16 +375,21 @@ def train(
     stop_at: int | None = None,
     processes: int = 1,
     fused: bool = False,
+    precision: torch.dtype = torch.float32,
+    start: dict[str, Tensor] | None = None,
 ) -> Any:
     """Train (or go on training) in `work`; returns the averaged transformer.
 
     With several `processes` batches are made beside the training; they are the same ones. `fused`
-    compiles the blocks, which changes results by rounding.
+    compiles the blocks, which changes results by rounding; `precision` is what matrices are
+    multiplied in. `start` has weights to start from in place of fresh ones.
     """
     transformer = prepare(architecture.build(plan.seed).transformer, plan.seed)
+    if start is not None:
+        transformer.load_state_dict(start)
     transformer.train().to(device)
     head = head_for(plan, transformer, data).to(device)
-    trainer = Trainer(plan, transformer, head, compiled() if fused else None)
+    trainer = Trainer(plan, transformer, head, compiled() if fused else None, precision)
     first = trainer.restore(work / "forcing.pt")
     batches = Batches(data, work / "wordings", plan)
     log = Log(work / "forcing.csv", ("step", "loss", "auxiliary", "latents", "rate"))

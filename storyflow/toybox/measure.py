@@ -306,11 +306,12 @@ def action_of(
         inside &= ~(apart < 1.0 * (np.sqrt(np.nanmedian(area)) + np.sqrt(np.nanmedian(other[2]))))
     if "zoom" not in camera and (grown := _growth(size, inside)) is not None:
         return grown
-    speed_x, speed_y = _speed(x), _speed(y)
-    sway_x, sway_y = _sway(x, whole), _sway(y, whole)
-    if sway_x > 2.4 and sway_y > 2.4 and not others_cross(track, others):
+    across_at, along_at = _course(x, whole), _course(y, whole)
+    loops = min(_swing(each, world.LOOP_FRAMES) for each in (across_at, along_at))
+    if loops > 2.4 and not others_cross(track, others):
         return "circle"
-    if sway_y > 1.8 and sway_y > 1.5 * sway_x and abs(speed_x) < 0.3:
+    speed_x, speed_y = _speed(across_at), _speed(along_at)
+    if _swing(along_at, world.HOP_FRAMES) > 1.8 and abs(speed_x) < 0.3:
         return "bounce"
     across, along = speed_x / world.ACROSS, speed_y / world.ALONG
     if max(abs(across), abs(along)) < 0.45:
@@ -354,24 +355,35 @@ def _swapped(
     return min(abs(w) for w in went) > 12 and went[0] * went[1] < 0
 
 
-def _speed(position: Numbers) -> float:
-    """Median pixels per frame; jumps from one side to the other don't count."""
-    steps = (position[4:] - position[:-4]) / 4
-    steps = steps[np.isfinite(steps)]
-    return float(np.median(steps)) if len(steps) else 0.0
-
-
-def _sway(position: Numbers, whole: NDArray[np.bool_]) -> float:
-    """How far a position swings around its straight course, as a standard deviation."""
+def _course(position: Numbers, whole: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+    """Frames in which a figure is whole, and how far it has come by then; the jump from one side to
+    the other doesn't count."""
     at = np.flatnonzero(whole)
+    steps = np.diff(position[at])
+    steps = np.where(np.abs(steps) > 12, 0.0, steps)
+    return at.astype(np.float64), np.concatenate([[0.0], np.cumsum(steps)])[: len(at)]
+
+
+def _speed(course: tuple[Numbers, Numbers]) -> float:
+    """Pixels per frame, all along: a figure that comes forward in jerks comes forward."""
+    at, come = course
+    return float(np.polyfit(at, come, 1)[0]) if len(at) >= 12 else 0.0
+
+
+def _swing(course: tuple[Numbers, Numbers], period: int) -> float:
+    """How far a figure swings around its straight course once in `period` frames, as a standard
+    deviation; 0 where most of its swaying has another rhythm."""
+    at, come = course
     if len(at) < 12:
         return 0.0
-    held = position[at]
-    steps = np.diff(held)
-    steps = np.where(np.abs(steps) > 12, 0.0, steps)
-    course = np.concatenate([[0.0], np.cumsum(steps)])
-    line = np.polyval(np.polyfit(at, course, 1), at)
-    return float(np.std(course - line))
+    angle = 2 * np.pi * at / period
+    straight = np.stack([np.ones_like(at), at], axis=1)
+    swinging = np.concatenate([straight, np.cos(angle)[:, None], np.sin(angle)[:, None]], axis=1)
+    rest, less = (
+        float(np.var(come - each @ np.linalg.lstsq(each, come, rcond=None)[0]))
+        for each in (straight, swinging)
+    )
+    return float(np.sqrt(rest - less)) if less < 0.5 * rest else 0.0
 
 
 def psnr(a: Clip, b: Clip) -> float:

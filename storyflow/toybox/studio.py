@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from storyflow.errors import ModelError
 from storyflow.renderer import Given, History, ModelKind, SegmentSpec
 from storyflow.toybox import world
 
@@ -36,10 +37,17 @@ class _Kept:
 
 
 class Studio:
-    """Renders chains of segments with one loaded model of a kind that has a text encoder."""
+    """Renders chains of segments with one loaded model of a kind that has a text encoder.
+
+    Raises ModelError for a kind without one.
+    """
 
     def __init__(self, kind: ModelKind) -> None:
-        assert kind.text_encoder is not None
+        if kind.text_encoder is None:
+            raise ModelError(
+                "this pipeline's model reads no prompts, so its films have no answers",
+                cure="name a pipeline of a diffusion model, such as toybox",
+            )
         self.overlap = kind.lattice.overlap
         self.window = kind.lattice.new_frames(fresh=True)[-1]
         self._tail = (self.overlap - 1) // kind.lattice.grid + 1

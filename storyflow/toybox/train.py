@@ -15,11 +15,14 @@ Seven stages, each of which goes on where it was stopped:
 of short ones; `--stage` runs only some. `--further STEPS` goes on with a finished transformer: so
 many steps more at the full rate, then calm ones again. With `--processes` several processes draw
 the world and make batches; `--fuse` compiles the blocks (it wants a C++ compiler; a minute for each
-shape, a quarter off each step). `--longer` and `--more` multiply steps and data, for
+shape, a quarter off each step), and `--bfloat16` halves the rest on CPUs and GPUs that multiply
+such matrices (`avx512_bf16` in `lscpu`). `--from FOLDER` starts from the weights of a Diffusers
+folder, such as the one that is shipped: what it says of the VAE and the text encoder is kept, and
+the transformer goes on with films. `--longer` and `--more` multiply steps and data, for
 machines that have the time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
 
-The result is a Diffusers folder in bfloat16. One thread, and every step a function of seed and
-number: the same machine gives the same weights.
+The result is a Diffusers folder in bfloat16. Every step is a function of seed and number: the same
+machine with the same number of `--threads` gives the same weights.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import torch
 
 from storyflow.toybox import (
     architecture,
+    begin,
     code_stage,
     forcing_stage,
     latents,
@@ -60,8 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--longer", type=int, default=1, help="times the steps of each stage")
     parser.add_argument("--further", type=int, default=0, help="more steps at the full rate")
     parser.add_argument("--more", type=int, default=1, help="times the data")
+    parser.add_argument("--from", dest="start", type=Path, help="a folder of trained weights")
+    parser.add_argument("--bfloat16", action="store_true", help="multiply matrices in bfloat16")
+    parser.add_argument("--threads", type=int, default=1, help="that compute")
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads)
     run(given, given.stage or STAGES)
 
 
@@ -71,6 +78,9 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
     longer = given.longer
     plan = forcing_stage.ForcingPlan().longer(longer).further(given.further)
     portions = [replace(portion, count=portion.count * given.more) for portion in PORTIONS]
+    start = None
+    if given.start is not None:
+        start, plan = begin.from_folder(given.start, work), plan.resumed()
     if "draw" in stages:
         latents.draw(work / "drawn", portions, given.processes)
     if "code" in stages:
@@ -91,6 +101,8 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
             stop_at=given.until,
             processes=given.processes,
             fused=given.fuse,
+            precision=torch.bfloat16 if given.bfloat16 else torch.float32,
+            start=start,
         )
     if "decoder" in stages:
         vae_stage.train(vae_stage.DecoderPlan().longer(longer), work, device, stop_at=given.until)
