@@ -199,6 +199,16 @@ def test_a_work_folder_begins_with_trained_weights(
     torch.testing.assert_close(made.proj_out.weight, start["proj_out.weight"])
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_without_a_toybox_starts_nothing(tmp_path: Path, there: bool) -> None:
+    folder, place = tmp_path / "weights", tmp_path / "work"
+    if there:
+        folder.mkdir()
+    with pytest.raises(SystemExit, match=f"no weights of a toybox in {folder}"):
+        train.main(["--work", str(place), "--from", str(folder)])
+    assert not place.exists()
+
+
 def test_history_is_known_and_never_asked_for(work: Path, data: LatentSet) -> None:
     phase = Phase(12, ((7, 4, 1.0),), ("short",), 3.0, 1e-3, 1e-3)
     batches = Batches(data, work / "wordings", replace(PLAN, phases=(phase,)))

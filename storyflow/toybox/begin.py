@@ -4,13 +4,11 @@ folder."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, SkyReelsV2Transformer3DModel
 from torch import Tensor
-from transformers import UMT5EncoderModel
 
+from storyflow.errors import ModelError
 from storyflow.toybox import architecture
 from storyflow.toybox.checkpoint import store
 from storyflow.toybox.text_stage import Reader, TextPlan
@@ -21,24 +19,26 @@ def from_folder(folder: Path, work: Path) -> dict[str, Tensor]:
     """Write the checkpoints of finished VAE and text stages from a Diffusers folder into `work`,
     where there are none yet; returns the transformer's weights.
 
-    Raises OSError where the folder lacks a part.
+    Raises ModelError where the folder is no toybox; nothing is written then.
     """
     built = architecture.build(0)
-
-    def read(kind: Any, part: str) -> dict[str, Tensor]:
-        trained = kind.from_pretrained(folder / part, torch_dtype=torch.float32)
-        weights: dict[str, Tensor] = trained.state_dict()
-        return weights
-
+    try:
+        trained = architecture.load(folder)
+        built.transformer.load_state_dict(trained.transformer.state_dict())
+        built.vae.load_state_dict(trained.vae.state_dict())
+        built.text_encoder.load_state_dict(trained.text_encoder.state_dict())
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        cure = "name a folder that this command wrote, or storyflow/toybox/weights"
+        raise ModelError(f"no weights of a toybox in {folder}: {first}", cure=cure) from error
     if not (work / "vae.pt").exists():
-        built.vae.load_state_dict(read(AutoencoderKLWan, "vae"))
         plan = DecoderPlan()
         store(work / "decoder.pt", plan.coarse + plan.steps, Painter(built.vae))
         store(work / "vae.pt", 1, built.vae)
     if not (work / "text.pt").exists():
-        built.text_encoder.load_state_dict(read(UMT5EncoderModel, "text_encoder"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reader = Reader(built.text_encoder)
         store(work / "text.pt", TextPlan().steps, reader)
-    return read(SkyReelsV2Transformer3DModel, "transformer")
+    weights: dict[str, Tensor] = built.transformer.state_dict()
+    return weights

@@ -15,8 +15,8 @@ Seven stages, each of which goes on where it was stopped:
 of short ones; `--stage` runs only some. `--further STEPS` goes on with a finished transformer: so
 many steps more at the full rate, then calm ones again. With `--processes` several processes draw
 the world and make batches; `--fuse` compiles the blocks (it wants a C++ compiler; a minute for each
-shape, a quarter off each step), and `--bfloat16` halves the rest on CPUs and GPUs that multiply
-such matrices (`avx512_bf16` in `lscpu`). `--from FOLDER` starts from the weights of a Diffusers
+shape, a quarter off each step), and `--bfloat16` shortens the rest on CPUs that multiply such
+matrices (`avx512_bf16` in `lscpu`). `--from FOLDER` starts from the weights of a Diffusers
 folder, such as the one that is shipped: what it says of the VAE and the text encoder is kept, and
 the transformer goes on with films. `--longer` and `--more` multiply steps and data, for
 machines that have the time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
@@ -35,6 +35,7 @@ from typing import Any
 
 import torch
 
+from storyflow.errors import StoryflowError
 from storyflow.toybox import (
     architecture,
     begin,
@@ -69,7 +70,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="that compute")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    run(given, given.stage or STAGES)
+    try:
+        run(given, given.stage or STAGES)
+    except StoryflowError as error:
+        raise SystemExit(str(error)) from error
 
 
 def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
