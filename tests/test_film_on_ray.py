@@ -38,7 +38,11 @@ def test_a_killed_worker_costs_one_segment_and_no_byte(studio: Studio, tmp_path:
     lost = [e for e in disturbed.events if isinstance(e, WorkerLost)]
     assert [e.segment for e in lost] == ["1B/2"]
     assert disturbed.result.complete
-    assert disturbed.names == undisturbed.names
+    # 1B/1 may be stored in the moment before its worker dies on 1B/2: then it is found, not made.
+    assert {e.segment for e in disturbed.events if isinstance(e, SegmentDone)} == {
+        *undisturbed.names
+    }
+    assert set(undisturbed.names) - set(disturbed.names) <= {"1B/1"}
     assert disturbed.sha256 == undisturbed.sha256
 
 
