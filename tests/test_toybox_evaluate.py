@@ -11,7 +11,7 @@ import pytest
 from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
 from storyflow.toybox import evaluate
-from storyflow.toybox.exam import questions
+from storyflow.toybox.exam import question
 from storyflow.toybox.studio import Studio
 
 FAST = "forcing.steps=1"
@@ -25,14 +25,15 @@ def test_a_part_prints_its_counts_and_writes_a_row_per_film(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "films.csv"
-    evaluate.main(["--part", "films", "--count", "1", "--set", FAST, "--out", str(out)])
+    asked = ["--part", "films", "--first", "2", "--count", "1", "--set", FAST]
+    evaluate.main([*asked, "--out", str(out)])
     assert "colour: " in capsys.readouterr().out
     (row,) = csv.DictReader(out.open(encoding="utf-8"))
-    assert row["prompt"] == questions(1)[0].prompt
+    assert (row["question"], row["prompt"]) == ("2", question(2).prompt)
 
 
 def test_a_shot_is_continued_from_the_history_that_the_profile_says() -> None:
-    prompts = [questions(1)[0].prompt] * 2
+    prompts = [question(0).prompt] * 2
     latents, pixels = (
         studio(f"forcing.history={kept}").chain(prompts, 3) for kept in ("latents", "pixels")
     )

@@ -2,6 +2,7 @@
 
 `python -m storyflow.toybox.evaluate --part films --count 50`. Every part prints a few numbers and,
 with `--out`, writes a row per film. Films are rendered as the profile says, by the same engine.
+`--first 100` begins with that question: so a part is divided among processes or machines.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from storyflow.forcing.vae import to_bytes
 from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
 from storyflow.toybox import captions, measure, scenes, vae_stage, world
-from storyflow.toybox.exam import Question, questions
+from storyflow.toybox.exam import Question, question
 from storyflow.toybox.given_trials import both_ends, histories, starts
 from storyflow.toybox.studio import Studio
 
@@ -66,9 +67,9 @@ def mark(number: int, scene: world.Scene, prompt: str, clip: Clip) -> Answer:
     )
 
 
-def measured(count: int) -> Iterator[Answer]:
+def measured(numbers: range) -> Iterator[Answer]:
     """`measure` on freshly drawn clips."""
-    for number in range(count):
+    for number in numbers:
         scene = scenes.sample(7_000_000 + number)
         yield mark(number, scene, "", world.draw(scene, 97))
 
@@ -86,11 +87,11 @@ class Rebuilt:
     camera: bool
 
 
-def films(studio: Studio, count: int) -> Iterator[Answer]:
+def films(studio: Studio, numbers: range) -> Iterator[Answer]:
     """One-segment films of the questions."""
-    for number, asked in enumerate(questions(count)):
+    for asked in map(question, numbers):
         clip = studio.chain([asked.prompt], asked.seed)
-        yield mark(number, asked.scene, asked.prompt, clip)
+        yield mark(asked.number, asked.scene, asked.prompt, clip)
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,14 @@ class ChainAnswer:
     seam: float | None
 
 
-def chains(studio: Studio, count: int, segments: int) -> Iterator[ChainAnswer]:
+def chains(studio: Studio, numbers: range, segments: int) -> Iterator[ChainAnswer]:
     """Long shots of the questions, one prompt all along."""
-    for number, asked in enumerate(questions(count)):
+    for asked in map(question, numbers):
         clip = studio.chain([asked.prompt] * segments, asked.seed)
-        yield _long(number, asked, clip, studio)
+        yield _long(asked, clip, studio)
 
 
-def _long(number: int, asked: Question, clip: Clip, studio: Studio) -> ChainAnswer:
+def _long(asked: Question, clip: Clip, studio: Studio) -> ChainAnswer:
     end = measure.read(clip[-25:])
     figure = asked.scene.figures[0]
     found = end.of(figure.colour)
@@ -119,7 +120,7 @@ def _long(number: int, asked: Question, clip: Clip, studio: Studio) -> ChainAnsw
     moves = start is not None and start.action == asked.scene.actions(0)[0]
     moves = moves and start is not None and start.action != "rest"
     return ChainAnswer(
-        question=number,
+        question=asked.number,
         colour=found is not None,
         shape=found is not None and found.shape == figure.shape,
         seam=seam_ratio(clip, studio.window, studio.overlap) if moves else None,
@@ -145,11 +146,11 @@ class TurnAnswer:
     frames: int | None
 
 
-def turns(studio: Studio, count: int) -> Iterator[TurnAnswer]:
+def turns(studio: Studio, numbers: range) -> Iterator[TurnAnswer]:
     """Two-beat shots: left to right at the beat."""
     window, overlap = studio.window, studio.overlap
-    for number, asked in enumerate(questions(count)):
-        words = np.random.default_rng([number, 13])
+    for asked in map(question, numbers):
+        words = np.random.default_rng([asked.number, 13])
         prompts = [captions.prompt(_going(asked.scene, way), 0, words) for way in ("left", "right")]
         clip = studio.chain(prompts, asked.seed)
         found = measure.read(clip[window - overlap :]).of(asked.scene.figures[0].colour)
@@ -159,7 +160,7 @@ def turns(studio: Studio, count: int) -> Iterator[TurnAnswer]:
             ahead = found.x[8:] - found.x[:-8]
             after = np.flatnonzero(ahead[overlap:] > 1.0)
             frames = int(after[0]) if len(after) else None
-        yield TurnAnswer(number, frames is not None and frames <= TURNED_WITHIN, frames)
+        yield TurnAnswer(asked.number, frames is not None and frames <= TURNED_WITHIN, frames)
 
 
 def _going(scene: world.Scene, way: str) -> world.Scene:
@@ -169,10 +170,10 @@ def _going(scene: world.Scene, way: str) -> world.Scene:
     return world.Scene(scene.seed, (alone,), turn, scene.place, scene.light, "static", None)
 
 
-def rebuilt(model: str, count: int) -> Iterator[Rebuilt]:
+def rebuilt(model: str, numbers: range) -> Iterator[Rebuilt]:
     """Held-out clips through the VAE and back, as the engine does it."""
     vae = load_model(ForcingConfig(model, dtype="float32")).vae
-    for number in range(count):
+    for number in numbers:
         scene = scenes.sample(number, test=True)
         clip = world.draw(scene, 97)
         with torch.inference_mode():
@@ -196,6 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first question")
     parser.add_argument("--segments", type=int, default=10, help="of a chain")
     parser.add_argument("--pipeline", default="toybox")
     parser.add_argument("--set", action="append", default=[], help="of the profile")
@@ -209,22 +211,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _answers(given: argparse.Namespace) -> Iterator[Any]:
+    numbers = range(given.first, given.first + given.count)
     if given.part == "measure":
-        return measured(given.count)
+        return measured(numbers)
     profile = load_profile(given.pipeline, given.set)[1]
     if given.part == "vae":
-        return rebuilt(profile.model.id, given.count)
+        return rebuilt(profile.model.id, numbers)
     studio = Studio(kind_of(profile))
     if given.part == "chains":
-        return chains(studio, given.count, given.segments)
-    parts: dict[str, Callable[[Studio, int], Iterator[Any]]] = {
+        return chains(studio, numbers, given.segments)
+    parts: dict[str, Callable[[Studio, range], Iterator[Any]]] = {
         "films": films,
         "turns": turns,
         "starts": starts,
         "ends": both_ends,
         "histories": histories,
     }
-    return parts[given.part](studio, given.count)
+    return parts[given.part](studio, numbers)
 
 
 def _report(rows: list[dict[str, object]], out: Path | None) -> None:

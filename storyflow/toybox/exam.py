@@ -1,7 +1,7 @@
 """The questions that the trained toybox is asked; fixed before training, held out of it.
 
-Question n is the same however many are asked. Its combination of colour, shape, action and place
-was never trained on (`scenes.held_out`), and its prompt states every attribute.
+The combination of colour, shape, action and place of each was never trained on (`scenes.held_out`),
+and its prompt states every attribute.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ from storyflow.toybox.world import Scene
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, the scene that it describes and the seed to render it with."""
+    """Its number, a prompt, the scene that it describes and the seed to render it with."""
 
+    number: int
     scene: Scene
     prompt: str
     seed: int
 
 
-def questions(count: int) -> tuple[Question, ...]:
-    """The first `count` questions."""
-    return tuple(_question(number) for number in range(count))
-
-
-def _question(number: int) -> Question:
+def question(number: int) -> Question:
+    """Question `number`."""
     scene = scenes.sample(number, test=True)
     words = np.random.default_rng([number, 12])
-    return Question(scene, captions.prompt(scene, 0, words, full=True), 1000 + number)
+    return Question(number, scene, captions.prompt(scene, 0, words, full=True), 1000 + number)

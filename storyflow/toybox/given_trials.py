@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from storyflow.renderer import Given, History
 from storyflow.toybox import measure, world
-from storyflow.toybox.exam import Question, questions
+from storyflow.toybox.exam import Question, question
 from storyflow.toybox.studio import Studio
 
 Clip = NDArray[np.uint8]
@@ -31,14 +31,14 @@ class StartAnswer:
     action: bool
 
 
-def starts(studio: Studio, count: int) -> Iterator[StartAnswer]:
+def starts(studio: Studio, numbers: range) -> Iterator[StartAnswer]:
     """Films of the questions that begin with their drawn first frame."""
-    for number, asked in enumerate(questions(count)):
+    for asked in map(question, numbers):
         picture = world.draw(asked.scene, 1)[0]
         clip = studio.segment(asked.prompt, Given(start=picture), asked.seed)
         found = measure.read(clip).of(asked.scene.figures[0].colour)
         right = found is not None and found.action == asked.scene.actions(0)[0]
-        yield StartAnswer(number, measure.psnr(picture, clip[0]), right)
+        yield StartAnswer(asked.number, measure.psnr(picture, clip[0]), right)
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class EndsAnswer:
     both: bool
 
 
-def both_ends(studio: Studio, count: int) -> Iterator[EndsAnswer]:
+def both_ends(studio: Studio, numbers: range) -> Iterator[EndsAnswer]:
     """Films of the questions between two drawn frames, the second right after the film's end."""
     window = studio.window
-    for number, asked in enumerate(questions(count)):
+    for asked in map(question, numbers):
         true = world.draw(asked.scene, window + 1)
         given = Given(start=true[0], end=true[-1])
         clip = studio.segment(asked.prompt, given, asked.seed)
         first, last = (_astray(asked, clip[i : i + 1], true[i : i + 1]) for i in (0, window - 1))
-        yield EndsAnswer(number, first <= NEAR, last <= NEAR, max(first, last) <= NEAR)
+        yield EndsAnswer(asked.number, first <= NEAR, last <= NEAR, max(first, last) <= NEAR)
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class HistoryAnswer:
     other: float
 
 
-def histories(studio: Studio, count: int) -> Iterator[HistoryAnswer]:
+def histories(studio: Studio, numbers: range) -> Iterator[HistoryAnswer]:
     """Segments that continue drawn frames: the question's own, or those of the question before."""
     overlap = studio.overlap
-    asked_all = questions(count)
+    asked_all = [question(number) for number in numbers]
     drawn = [world.draw(asked.scene, overlap + SOON) for asked in asked_all]
-    for number, asked in enumerate(asked_all):
-        true = drawn[number][overlap:]
+    for place, asked in enumerate(asked_all):
+        true = drawn[place][overlap:]
         away = [
             _astray(
                 asked,
@@ -88,9 +88,9 @@ def histories(studio: Studio, count: int) -> Iterator[HistoryAnswer]:
                 ],
                 true,
             )
-            for history in (drawn[number], drawn[number - 1])
+            for history in (drawn[place], drawn[place - 1])
         ]
-        yield HistoryAnswer(number, away[0] < away[1], *away)
+        yield HistoryAnswer(asked.number, away[0] < away[1], *away)
 
 
 def _astray(asked: Question, clip: Clip, true: Clip) -> float:

@@ -24,7 +24,7 @@ from storyflow.prompts.caption import ShotCaption
 from storyflow.prompts.compose import compose
 from storyflow.toybox import captions
 from storyflow.toybox.evaluate import Answer, mark
-from storyflow.toybox.exam import questions
+from storyflow.toybox.exam import question
 from storyflow.toybox.studio import Studio
 
 SEEN = ("colour", "shape", "action", "camera", "place", "light")
@@ -32,7 +32,7 @@ SEEN = ("colour", "shape", "action", "camera", "place", "light")
 
 def prompts(number: int) -> dict[str, str]:
     """The three prompts of a question, from one structured caption."""
-    scene = questions(number + 1)[number].scene
+    scene = question(number).scene
     told = captions.caption(scene, 0, np.random.default_rng([number, 12]), full=True)
     return {
         "thin": compose(ShotCaption(subjects=told.subjects)),
@@ -51,7 +51,8 @@ def typed(told: ShotCaption) -> str:
 
 def answers(studio: Studio, count: int, done: set[tuple[int, str]]) -> Iterator[tuple[str, Answer]]:
     """One film per question and way of asking, those that are `done` left out."""
-    for number, asked in enumerate(questions(count)):
+    for number in range(count):
+        asked = question(number)
         for way, prompt in prompts(number).items():
             if (number, way) not in done:
                 clip = studio.chain([prompt], asked.seed)

@@ -32,7 +32,7 @@ from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
 from storyflow.renderer import ModelKind
 from storyflow.toybox import measure
-from storyflow.toybox.exam import Question, questions
+from storyflow.toybox.exam import Question, question
 from storyflow.toybox.studio import Studio
 from storyflow.toybox.world import HEIGHT, WIDTH
 
@@ -105,7 +105,7 @@ def render(
     weights = marked(kind(profile, base), base)
     rows = [row for row in read(place) if row.weights == weights]
     done = {(row.setting, row.shot) for row in rows if row.segment >= segments}
-    asked = questions(shots)
+    asked = [question(number) for number in range(shots)]
     for setting, overrides in settings.items():
         missing = [n for n in range(shots) if (setting, n) not in done]
         if not missing:

@@ -20,7 +20,7 @@ from storyflow.kinds import kind_of
 from storyflow.pipeline import load_profile
 from storyflow.renderer import Given, History, SegmentSpec
 from storyflow.store.artifacts import Regained
-from storyflow.toybox.exam import questions
+from storyflow.toybox.exam import question
 from storyflow.toybox.world import HEIGHT, WIDTH
 
 Clip = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def render(folder: Path, number: int, segments: int) -> None:
     """Complete one shot in the folder."""
     kind = kind_of(load_profile("toybox")[1])
     assert kind.text_encoder is not None
-    asked = questions(number + 1)[number]
+    asked = question(number)
     overlap, window = kind.lattice.overlap, kind.lattice.new_frames(fresh=True)[-1]
     renderer = encoder = None
     film = np.zeros((0, HEIGHT, WIDTH, 3), np.uint8)
