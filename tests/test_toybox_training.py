@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ STILLS = Portion("still", 6, 1, 6)
 SHORT = Portion("short", 5, 33, 5)
 PLAN = ForcingPlan(
     phases=(
-        Phase(40, ((1, 2, 1.0),), ("still",), 2.5, 2e-3, 2e-3),
-        Phase(10, ((4, 1, 0.5), (7, 1, 0.5)), ("short",), 3.0, 2e-3, 0.0),
+        Phase(40, ((1, 2, 1.0, 2.5),), ("still",), 2e-3, 2e-3),
+        Phase(10, ((4, 1, 0.5, 3.0), (7, 1, 0.5, 3.0)), ("short",), 2e-3, 0.0),
     ),
     warm=5,
 )
@@ -107,6 +108,17 @@ def test_the_first_fifty_losses_repeat(work: Path, data: LatentSet) -> None:
     first = losses()
     assert first == losses()
     assert (np.mean(first[30:40], axis=0) < np.mean(first[:10], axis=0)).all()
+
+
+def test_what_is_learned_last_is_shown_more_often(work: Path, data: LatentSet) -> None:
+    batches = Batches(data, work / "wordings", PLAN)
+    for frames, often in (
+        (7, {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 2}),
+        (1, {}),
+    ):
+        used = Counter(id(item) for _, item in batches._items(("short",), frames))
+        expected = {id(i): often.get(i.stretch.scene().camera, 1) for i in data.items["short"]}
+        assert used == expected
 
 
 def test_a_stopped_training_goes_on_exactly(work: Path, data: LatentSet, tmp_path: Path) -> None:
@@ -210,7 +222,7 @@ def test_a_folder_without_a_toybox_starts_nothing(tmp_path: Path, there: bool) -
 
 
 def test_history_is_known_and_never_asked_for(work: Path, data: LatentSet) -> None:
-    phase = Phase(12, ((7, 4, 1.0),), ("short",), 3.0, 1e-3, 1e-3)
+    phase = Phase(12, ((7, 4, 1.0, 3.0),), ("short",), 1e-3, 1e-3)
     batches = Batches(data, work / "wordings", replace(PLAN, phases=(phase,)))
     seen = [batches[number] for number in range(12)]
     known = torch.cat([batch.free == 0 for batch in seen])
