@@ -71,6 +71,21 @@ def test_the_action_of_a_trembling_figure_is_read(
     assert found.action == scene.actions(0)[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_figures_that_follow_each_other_are_read_apart() -> None:
+    one = scenes.sample(880_000)
+    figure = replace(one.figures[0], x=48.0, y=36.0, radius=10.0)
+    halves = [
+        replace(one, figures=(replace(figure, colour=colour),), turns=(world.Turn(0, ("circle",)),))
+        for colour in ("red", "blue")
+    ]
+    seen = measure.read(np.concatenate([world.draw(half, 48) for half in halves]))
+    assert {(each.colour, each.action) for each in seen.figures} == {
+        ("red", "circle"),
+        ("blue", "circle"),
+    }
+
+
 def test_noise_and_blank_pictures_have_no_figure() -> None:
     grey = np.full((25, 64, 96, 3), 128, np.uint8)
     assert measure.read(grey).figures == ()

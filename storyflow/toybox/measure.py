@@ -63,10 +63,15 @@ def read(clip: Clip) -> Reading:
     tracks = [track(mask) for mask in masks]
     figures = []
     for i, (name, mask) in enumerate(zip(names, masks, strict=True)):
-        others = [track for j, track in enumerate(tracks) if j != i]
+        others = [other for j, other in enumerate(tracks) if j != i and _together(tracks[i], other)]
         action = action_of(tracks[i], others, camera)
         figures.append(SeenFigure(name, shape_of(mask), action, *tracks[i]))
     return Reading(tuple(figures), place, light, camera)
+
+
+def _together(one: tuple[Numbers, ...], other: tuple[Numbers, ...]) -> bool:
+    """Whether two figures are ever in the same frame."""
+    return bool((np.isfinite(one[0]) & np.isfinite(other[0])).any())
 
 
 def colours_of(clip: Clip) -> NDArray[np.int8]:
