@@ -32,6 +32,7 @@ from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
 from storyflow.toybox.muon import Muon
 from storyflow.toybox.wordings import Wordings
+from storyflow.toybox.world import Scene
 
 HISTORY = 5
 """Latent frames of history: 17 frames."""
@@ -39,9 +40,9 @@ HISTORY = 5
 _RNG = np.random.Generator
 Shape = tuple[int, int, float, float]
 
-OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 2}
-"""How often stretches with these camera moves are used where others are used once: they are learned
-last. They move a few edges, which are a small part of the error; a tilt moves the horizon."""
+OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 2, "swap": 3, "circle": 2}
+"""How often stretches with these camera moves and actions are used where others are used once: they
+are learned last. A pan moves a few edges, a small part of the error; a tilt moves the horizon."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ class Batches:
                 for name in portions
                 for item in self.data.items[name]
                 if _places(item, frames)
-                for _ in range(1 if frames == 1 else OFTEN.get(item.stretch.scene().camera, 1))
+                for _ in range(1 if frames == 1 else _often(item.stretch.scene()))
             ]
         return self.fitting[portions, frames]
 
@@ -255,6 +256,10 @@ class Batches:
             return empty[0 if rng.random() < 0.6 else int(rng.integers(1, len(empty)))]
         parts = wordings.parts_of(name)
         return self.said[name].pick(item.number, int(turned), parts, rng)
+
+
+def _often(scene: Scene) -> int:
+    return OFTEN.get(scene.camera, 1) * OFTEN.get(scene.actions(0)[0], 1)
 
 
 def _places(item: Encoded, frames: int) -> list[int]:
