@@ -228,6 +228,14 @@ def test_a_folder_without_a_toybox_starts_nothing(tmp_path: Path, there: bool) -
     assert not place.exists()
 
 
+def test_trained_weights_go_on_calming_all_along() -> None:
+    plan = ForcingPlan()
+    link = plan.resumed()
+    assert link.steps == sum(phase.steps for phase in plan.phases[1:])
+    rates = [link.at(step)[1] / plan.phases[-1].rate for step in (199, 4000, 7999)]
+    assert rates == pytest.approx([1 - 199 / 8000, 0.5, 1 / 8000])
+
+
 def test_history_is_known_and_never_asked_for(work: Path, data: LatentSet) -> None:
     phase = Phase(12, ((7, 4, 1.0, 3.0),), ("short",), 1e-3, 1e-3)
     batches = Batches(data, work / "wordings", replace(PLAN, phases=(phase,)))

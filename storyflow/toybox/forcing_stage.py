@@ -107,8 +107,10 @@ class ForcingPlan:
         return replace(self, phases=(*before, replace(films, steps=films.steps + steps), calm))
 
     def resumed(self) -> ForcingPlan:
-        """The same without its first phase: where trained weights start a work folder."""
-        return replace(self, phases=self.phases[1:])
+        """As many steps as follow the first phase, in one that calms all along: where trained
+        weights start a work folder. They unlearn while the rate is full."""
+        steps = sum(phase.steps for phase in self.phases[1:])
+        return replace(self, phases=(replace(self.phases[-1], steps=steps),))
 
     def at(self, step: int) -> tuple[Phase, float]:
         """The phase of a step and the rate there."""
