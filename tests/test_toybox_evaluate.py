@@ -63,3 +63,10 @@ def test_the_settings_of_the_profile_are_the_default(monkeypatch: pytest.MonkeyP
 def test_what_cannot_take_the_exam_is_told_in_a_line(pipeline: str, said: str) -> None:
     with pytest.raises(SystemExit, match=said):
         evaluate.main(["--part", "films", "--pipeline", pipeline])
+
+
+@pytest.mark.parametrize("asked", [["--first", "-1"], ["--count", "0"]])
+def test_no_question_is_refused(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        evaluate.main(["--part", "films", *asked])
+    assert f"{asked[0]} {asked[1]}" in capsys.readouterr().err

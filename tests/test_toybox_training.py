@@ -30,6 +30,7 @@ from storyflow.toybox.forcing_stage import (
     Batches,
     ForcingPlan,
     Phase,
+    Shape,
     Trainer,
     _places,
     averaged,
@@ -48,8 +49,8 @@ STILLS = Portion("still", 6, 1, 6)
 SHORT = Portion("short", 5, 33, 5)
 PLAN = ForcingPlan(
     phases=(
-        Phase(40, ((1, 2, 1.0, 2.5),), ("still",), 2e-3, 2e-3),
-        Phase(10, ((4, 1, 0.5, 3.0), (7, 1, 0.5, 3.0)), ("short",), 2e-3, 0.0),
+        Phase(40, (Shape(1, 2, 1.0, 2.5),), ("still",), 2e-3, 2e-3),
+        Phase(10, (Shape(4, 1, 0.5, 3.0), Shape(7, 1, 0.5, 3.0)), ("short",), 2e-3, 0.0),
     ),
     warm=5,
 )
@@ -237,7 +238,7 @@ def test_trained_weights_go_on_calming_all_along() -> None:
 
 
 def test_history_is_known_and_never_asked_for(work: Path, data: LatentSet) -> None:
-    phase = Phase(12, ((7, 4, 1.0, 3.0),), ("short",), 1e-3, 1e-3)
+    phase = Phase(12, (Shape(7, 4, 1.0, 3.0),), ("short",), 1e-3, 1e-3)
     batches = Batches(data, work / "wordings", replace(PLAN, phases=(phase,)))
     seen = [batches[number] for number in range(12)]
     known = torch.cat([batch.free == 0 for batch in seen])

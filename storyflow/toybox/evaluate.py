@@ -203,6 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], help="of the profile")
     parser.add_argument("--out", type=Path, help="a CSV file")
     given = parser.parse_args(arguments)
+    if given.first < 0 or given.count < 1:
+        parser.error(f"--first {given.first} --count {given.count} asks for no question")
     try:
         rows = [asdict(answer) for answer in _answers(given)]
     except StoryflowError as error:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,23 +38,32 @@ HISTORY = 5
 """Latent frames of history: 17 frames."""
 
 _RNG = np.random.Generator
-Shape = tuple[int, int, float, float]
-
 OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 2, "swap": 3, "circle": 2}
 """How often stretches with these camera moves and actions are used where others are used once: they
 are learned last. A pan moves a few edges, a small part of the error; a tilt moves the horizon."""
 
 
+class Shape(NamedTuple):
+    """Windows of so many latent frames, so many in a batch, with their share of a phase's steps.
+
+    The shift bends noise levels towards more noise, as the sampler's does: what moves, and how, is
+    settled where a picture is still all noise.
+    """
+
+    frames: int
+    batch: int
+    share: float
+    shift: float
+
+
 @dataclass(frozen=True)
 class Phase:
-    """`steps` on windows of `shapes`, each (latent frames, batch, share of the steps, shift).
+    """`steps` on windows of `shapes`; `portions` name the parts of the data.
 
-    `portions` name the parts of the data. The shift bends noise levels towards more noise, as the
-    sampler's does: what moves, and how, is settled where a picture is still all noise. The rate
-    goes from `rate` to `end`. Where figures are, errors count up to `figures` times, the less noise
-    the more: where all is noise, a figure can't be told yet, and asking for it there would teach to
-    paint too many. The blocks' matrices, which Muon moves, learn `matrices` times as fast as the
-    rest.
+    The rate goes from `rate` to `end`. Where figures are, errors count up to `figures` times, the
+    less noise the more: where all is noise, a figure can't be told yet, and asking for it there
+    would teach to paint too many. The blocks' matrices, which Muon moves, learn `matrices` times as
+    fast as the rest.
     """
 
     steps: int
@@ -67,10 +76,15 @@ class Phase:
 
 
 EVERYTHING = ("still", "short", "long")
-PICTURES = Phase(1500, ((1, 64, 1.0, 3.0),), ("still",), 1e-3, 1e-3)
+PICTURES = Phase(1500, (Shape(1, 64, 1.0, 3.0),), ("still",), 1e-3, 1e-3)
 FILMS = Phase(
     6000,
-    ((1, 64, 0.25, 3.0), (7, 9, 0.22, 5.0), (13, 5, 0.20, 5.0), (25, 3, 0.33, 5.0)),
+    (
+        Shape(1, 64, 0.25, 3.0),
+        Shape(7, 9, 0.22, 5.0),
+        Shape(13, 5, 0.20, 5.0),
+        Shape(25, 3, 0.33, 5.0),
+    ),
     EVERYTHING,
     1e-3,
     1e-3,
@@ -205,7 +219,7 @@ class Batches:
         rng = np.random.default_rng([self.plan.seed, step])
         phase, _ = self.plan.at(step)
         frames, size, _, shift = phase.shapes[
-            int(rng.choice(len(phase.shapes), p=[s[2] for s in phase.shapes]))
+            int(rng.choice(len(phase.shapes), p=[s.share for s in phase.shapes]))
         ]
         items = self._items(phase.portions, frames)
         chosen, rows, frees, texts, weights, shown = [], [], [], [], [], []

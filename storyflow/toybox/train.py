@@ -18,8 +18,9 @@ the world and make batches; `--fuse` compiles the blocks (it wants a C++ compile
 shape, a quarter off each step), and `--bfloat16` shortens the rest on CPUs that multiply such
 matrices (`avx512_bf16` in `lscpu`). `--from FOLDER` starts from the weights of a Diffusers
 folder, such as the one that is shipped: what it says of the VAE and the text encoder is kept, and
-the transformer goes on with films. `--longer` and `--more` multiply steps and data, for
-machines that have the time: on a GPU, `--device cuda --processes 12 --longer 10 --more 3`.
+the transformer goes on with films at a rate that falls all along. `--longer` and `--more` multiply
+steps and data, for machines that have the time: on a GPU,
+`--device cuda --processes 12 --longer 10 --more 3`.
 
 The result is a Diffusers folder in bfloat16. Every step is a function of seed and number: the same
 machine with the same number of `--threads` gives the same weights.
