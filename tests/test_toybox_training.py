@@ -116,15 +116,22 @@ def test_what_is_learned_last_is_shown_more_often(
     work: Path, data: LatentSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = [item.stretch.scene() for item in data.items["short"]]
-    camera, action = scenes[3].camera, scenes[3].actions(0)[0]
-    monkeypatch.setattr(forcing_stage, "OFTEN", {camera: 3, action: 2})
-    expected = [
-        (3 if scene.camera == camera else 1) * (2 if scene.actions(0)[0] == action else 1)
+    camera, action, first = scenes[3].camera, scenes[3].actions(0)[0], scenes[3].figures[0]
+    monkeypatch.setattr(forcing_stage, "MOVES_OFTEN", {camera: 3, action: 2})
+    monkeypatch.setattr(forcing_stage, "FIGURES_OFTEN", {first.shape: 2, first.colour: 5})
+    figures = [
+        (2 if scene.figures[0].shape == first.shape else 1)
+        * (5 if scene.figures[0].colour == first.colour else 1)
         for scene in scenes
     ]
-    assert expected[3] == 6 > min(expected)
+    everything = [
+        times * (3 if scene.camera == camera else 1) * (2 if scene.actions(0)[0] == action else 1)
+        for times, scene in zip(figures, scenes, strict=True)
+    ]
+    assert (figures[3], everything[3]) == (10, 60)
+    assert min(figures) == min(everything) == 1
     batches = Batches(data, work / "wordings", PLAN)
-    for frames, times in ((7, expected), (1, [1] * len(scenes))):
+    for frames, times in ((7, everything), (1, figures)):
         used = Counter(item.number for _, item in batches._items(("short",), frames))
         assert [used[number] for number in range(len(scenes))] == times
 
@@ -212,6 +219,8 @@ def test_a_work_folder_begins_with_trained_weights(
         text_stage.load(place).shared.weight, trained.text_encoder.shared.weight.bfloat16().float()
     )
     text_stage.train(text_stage.TextPlan(), place, CPU)  # has nothing left to do
+    decoder = vae_stage.load(place, CPU).decoder.conv_out.weight
+    assert torch.equal(decoder, trained.vae.decoder.conv_out.weight.bfloat16().float())
 
     (place / "wordings").symlink_to(work / "wordings")
     plan = replace(PLAN, warm=10**9)  # at this rate a step moves nothing
@@ -330,6 +339,19 @@ def test_the_decoder_learns_and_goes_on_exactly(work: Path, tmp_path: Path, pool
 
     straight, resumed = weights(tmp_path / "a", None), weights(tmp_path / "b", 3, None)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_a_decoder_is_asked_for_the_steps_between_frames_too() -> None:
+    count = torch.ones(1, 1, 3, 2, 2)
+    count[..., 0] = 3  # half of the pixels count three times
+    even = torch.full((1, 3, 3, 2, 2), 0.5)
+    jumping = even * torch.tensor([1.0, -1.0, 1.0]).view(1, 1, 3, 1, 1)
+    for motion, jumped in ((0.0, 0.25), (2.0, 2.25)):
+        for error, expected in ((even, 0.25), (jumping, jumped)):
+            found = vae_stage.error_of(error, count, motion)
+            assert found.item() == pytest.approx(expected)
+    left = torch.tensor([1.0, 0.0]).expand(1, 3, 3, 2, 2)
+    assert vae_stage.error_of(left, count, 2.0).item() == pytest.approx(0.75)
 
 
 def test_the_text_encoder_learns_what_captions_say(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from storyflow.errors import ModelError
 from storyflow.toybox import architecture
 from storyflow.toybox.checkpoint import store
 from storyflow.toybox.text_stage import Reader, TextPlan
-from storyflow.toybox.vae_stage import DecoderPlan, Painter
 
 
 def from_folder(folder: Path, work: Path) -> dict[str, Tensor]:
-    """Write the checkpoints of finished VAE and text stages from a Diffusers folder into `work`,
-    where there are none yet; returns the transformer's weights.
+    """Write the checkpoints of finished code and text stages from a Diffusers folder into `work`,
+    where there are none yet, the former with the trained decoder; returns the transformer's
+    weights.
 
     Raises ModelError where the folder is no toybox; nothing is written then.
     """
@@ -32,8 +32,6 @@ def from_folder(folder: Path, work: Path) -> dict[str, Tensor]:
         cure = "name a folder that this command wrote, or storyflow/toybox/weights"
         raise ModelError(f"no weights of a toybox in {folder}: {first}", cure=cure) from error
     if not (work / "vae.pt").exists():
-        plan = DecoderPlan()
-        store(work / "decoder.pt", plan.coarse + plan.steps, Painter(built.vae))
         store(work / "vae.pt", 1, built.vae)
     if not (work / "text.pt").exists():
         with torch.random.fork_rng(devices=[]):

@@ -38,9 +38,11 @@ HISTORY = 5
 """Latent frames of history: 17 frames."""
 
 _RNG = np.random.Generator
-OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 2, "swap": 3, "circle": 2}
-"""How often stretches with these camera moves and actions are used where others are used once: they
-are learned last. A pan moves a few edges, a small part of the error; a tilt moves the horizon."""
+MOVES_OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 3, "swap": 3, "circle": 2}
+FIGURES_OFTEN = {"square": 2, "red": 2}
+"""How often stretches with these camera moves and actions, and with these shapes and colours of the
+first figure, are used where others are used once: they are learned last. A pan moves a few edges, a
+small part of the error; a tilt moves the horizon."""
 
 
 class Shape(NamedTuple):
@@ -260,7 +262,7 @@ class Batches:
                 for name in portions
                 for item in self.data.items[name]
                 if _places(item, frames)
-                for _ in range(1 if frames == 1 else _often(item.stretch.scene()))
+                for _ in range(_often(item.stretch.scene(), moving=frames > 1))
             ]
         return self.fitting[portions, frames]
 
@@ -274,8 +276,12 @@ class Batches:
         return self.said[name].pick(item.number, int(turned), parts, rng)
 
 
-def _often(scene: Scene) -> int:
-    return OFTEN.get(scene.camera, 1) * OFTEN.get(scene.actions(0)[0], 1)
+def _often(scene: Scene, *, moving: bool) -> int:
+    first = scene.figures[0]
+    figures = FIGURES_OFTEN.get(first.shape, 1) * FIGURES_OFTEN.get(first.colour, 1)
+    if not moving:
+        return figures
+    return figures * MOVES_OFTEN.get(scene.camera, 1) * MOVES_OFTEN.get(scene.actions(0)[0], 1)
 
 
 def _places(item: Encoded, frames: int) -> list[int]:

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from storyflow.toybox import scenes, world
 
-FRAMES: Final = 9
-"""Of a pool's windows: three of the VAE's chunks."""
+FRAMES: Final = 13
+"""Of a pool's windows: four of the VAE's chunks."""
 
 
 class Pool:
-    """Drawn windows of 9 frames: `clips` uint8 [size, 9, 64, 96, 3]."""
+    """Drawn windows of 13 frames: `clips` uint8 [size, 13, 64, 96, 3]."""
 
     def __init__(self, clips: NDArray[np.uint8]) -> None:
         self.clips = clips

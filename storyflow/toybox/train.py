@@ -17,9 +17,9 @@ many steps more at the full rate, then calm ones again. With `--processes` sever
 the world and make batches; `--fuse` compiles the blocks (it wants a C++ compiler; a minute for each
 shape, a quarter off each step), and `--bfloat16` shortens the rest on CPUs that multiply such
 matrices (`avx512_bf16` in `lscpu`). `--from FOLDER` starts from the weights of a Diffusers
-folder, such as the one that is shipped: what it says of the VAE and the text encoder is kept, and
-the transformer goes on with films at a rate that falls all along. `--longer` and `--more` multiply
-steps and data, for machines that have the time: on a GPU,
+folder, such as the one that is shipped: its VAE's encoder and its text encoder are kept, the
+transformer goes on with films at a rate that falls all along, and the decoder goes on too.
+`--longer` and `--more` multiply steps and data, for machines that have the time: on a GPU,
 `--device cuda --processes 12 --longer 10 --more 3`.
 
 The result is a Diffusers folder in bfloat16. Every step is a function of seed and number: the same
@@ -83,9 +83,11 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
     longer = given.longer
     plan = forcing_stage.ForcingPlan().longer(longer).further(given.further)
     portions = [replace(portion, count=portion.count * given.more) for portion in PORTIONS]
+    painting = vae_stage.DecoderPlan().longer(longer)
     start = None
     if given.start is not None:
-        start, plan = begin.from_folder(given.start, work), plan.resumed()
+        start = begin.from_folder(given.start, work)
+        plan, painting = plan.resumed(), painting.resumed()
     if "draw" in stages:
         latents.draw(work / "drawn", portions, given.processes)
     if "code" in stages:
@@ -110,7 +112,7 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
             start=start,
         )
     if "decoder" in stages:
-        vae_stage.train(vae_stage.DecoderPlan().longer(longer), work, device, stop_at=given.until)
+        vae_stage.train(painting, work, device, stop_at=given.until)
     if "forcing" in stages or "decoder" in stages:
         export(work, plan, given.out or work / "weights")
 

@@ -1,9 +1,11 @@
 """Training stage `decoder`: the toy VAE's decoder learns to paint pixels from frozen latents.
 
 Its first half, up to 2x2 pixels, learns first, with a head that is thrown away: that is some five
-times cheaper a step than all of it. Then the whole decoder learns, on crops of 9 frames (three of
+times cheaper a step than all of it. Then the whole decoder learns, on crops of 13 frames (four of
 the VAE's chunks), at last on whole pictures, so that the middle attention sees its real grid. As in
-stage `code`, squared errors count, and more around figures.
+stage `code`, squared errors count, and more around figures. So do errors of the step from frame to
+frame: a latent says little of the motion within its four frames, the ones before it say more, and
+where a decoder doesn't listen to them, films jump from latent to latent.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class DecoderPlan:
     `coarse` steps for the decoder's first half, on `coarse_batch` whole windows; then `steps` for
     all of it on crops of `side` pixels, the last `whole` of them on whole pictures. Latents carry
     noise, up to `grain` times their unit and another share of it in every crop, so that the decoder
-    paints clean pictures from latents that the transformer got slightly wrong.
-    PSNR is logged of `looked_at` held-out clips.
+    paints clean pictures from latents that the transformer got slightly wrong. `motion` is how much
+    errors of steps between frames count. PSNR is logged of `looked_at` held-out clips.
     """
 
     coarse: int = 1000
@@ -53,6 +55,7 @@ class DecoderPlan:
     rate: float = 2e-3
     grain: float = 0.25
     figures: float = 4.0
+    motion: float = 2.0
     pool: int = 3000
     looked_at: int = 6
     seed: int = 1
@@ -65,6 +68,10 @@ class DecoderPlan:
             steps=self.steps * times,
             whole=self.whole * times,
         )
+
+    def resumed(self) -> DecoderPlan:
+        """More steps for a trained decoder, at half the rate and mostly on whole pictures."""
+        return replace(self, coarse=0, whole=2 * self.steps // 3, rate=self.rate / 2)
 
 
 def train(
@@ -109,7 +116,7 @@ def train(
         count = importance(wanted, plan.figures)
         if coarse:
             rebuilt = _finer(rebuilt)
-        loss = ((rebuilt - wanted).square() * count).mean() / count.mean()
+        loss = error_of(rebuilt - wanted, count, plan.motion)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward([loss])
         torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
@@ -158,6 +165,14 @@ class Painter(nn.Module):
             x = block(x, feat_cache=cache, feat_idx=place, first_chunk=first)
         out: Tensor = self.head(x)
         return out
+
+
+def error_of(error: Tensor, count: Tensor, motion: float) -> Tensor:
+    """Mean square of errors [n, 3, t, h, w] and, times `motion`, of their steps in time; pixels
+    count as `count` [n, 1, t, h, w] says."""
+    still = (error.square() * count).mean()
+    steps = (error.diff(dim=2).square() * count[:, :, 1:]).mean()
+    return (still + motion * steps) / count.mean()
 
 
 def _finer(coarse: Tensor) -> Tensor:
