@@ -21,6 +21,7 @@ from storyflow.toybox import (
     text_stage,
     train,
     vae_stage,
+    windows,
     wordings,
 )
 from storyflow.toybox.batched import velocities
@@ -41,6 +42,7 @@ from storyflow.toybox.forcing_stage import (
 from storyflow.toybox.forcing_stage import train as train_forcing
 from storyflow.toybox.latents import LatentSet
 from storyflow.toybox.muon import orthogonal
+from storyflow.toybox.own_history import LEVELS, repainted
 from storyflow.toybox.pictures import Pool, importance, to_model
 from storyflow.toybox.planes import flatten
 from storyflow.toybox.windows import Portion
@@ -134,6 +136,45 @@ def test_what_is_learned_last_is_shown_more_often(
     for frames, times in ((7, everything), (1, figures)):
         used = Counter(item.number for _, item in batches._items(("short",), frames))
         assert [used[number] for number in range(len(scenes))] == times
+
+
+def test_whole_histories_become_the_transformers_own(work: Path, data: LatentSet) -> None:
+    films = Phase(1, (Shape(7, 3, 1.0, 3.0),), ("short",), 1e-3, 1e-3)
+    batch = Batches(data, work / "wordings", replace(PLAN, phases=(films,)))[0]
+    free = torch.ones(3, 7)
+    free[0, :5] = 0
+    free[1, :1] = 0
+    batch, learner = replace(batch, free=free), trainer(data)
+    lived, again = (learner.lived(batch, np.random.default_rng(1)) for _ in range(2))
+    assert torch.equal(lived.noisy, again.noisy)
+    changed = (lived.noisy != batch.noisy).flatten(3).any(dim=3).any(dim=1)
+    assert changed.tolist() == [[True] * 5 + [False] * 2, [False] * 7, [False] * 7]
+    assert lived.data is batch.data and lived.levels is batch.levels
+
+
+def test_a_history_is_painted_in_one_step_from_noise(data: LatentSet) -> None:
+    learner = trainer(data)
+    history = torch.randn(2, 16, 5, 8, 12, generator=torch.Generator().manual_seed(1))
+    text, lengths = torch.zeros(2, 3, 128), torch.tensor([3, 3])
+    # A fresh transformer's output is silent: what comes out is what went in.
+    silent = repainted(learner.transformer, history, text, lengths, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    part = torch.tensor(rng.uniform(*LEVELS, 2), dtype=torch.float32).view(2, 1, 1, 1, 1)
+    noise = torch.from_numpy(rng.standard_normal(history.shape, dtype=np.float32))
+    torch.testing.assert_close(silent, history * (1 - part) + noise * part)
+    with torch.no_grad():  # One that knows the way back gives the history.
+        learner.transformer.proj_out.bias.fill_(0.25)
+    said = repainted(learner.transformer, history, text, lengths, np.random.default_rng(3))
+    torch.testing.assert_close(said, silent - 0.25 * part)
+
+
+def test_late_stretches_lie_all_over_a_long_shot() -> None:
+    late = list(windows.LATE.stretches(1))
+    starts = [each.start for each in late]
+    assert min(starts) < 30 and max(starts) > 690
+    assert {each.kind for each in late} == {"going"} and {each.turns_in for each in late} == {None}
+    taken = {each.seed for part in (windows.SHORT, windows.LONG) for each in part.stretches(1)}
+    assert not taken & {each.seed for each in late}
 
 
 def test_a_stopped_training_goes_on_exactly(work: Path, data: LatentSet, tmp_path: Path) -> None:
@@ -324,7 +365,10 @@ def test_the_flattened_vae_equals_the_stock_one() -> None:
         )
 
 
-def test_the_decoder_learns_and_goes_on_exactly(work: Path, tmp_path: Path, pool: Pool) -> None:
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_decoder_learns_and_goes_on_exactly(
+    work: Path, tmp_path: Path, pool: Pool, precision: torch.dtype
+) -> None:
     plan = vae_stage.DecoderPlan(
         coarse=2, coarse_batch=1, steps=2, whole=0, batch=1, side=16, looked_at=1
     )
@@ -333,7 +377,7 @@ def test_the_decoder_learns_and_goes_on_exactly(work: Path, tmp_path: Path, pool
         place.mkdir()
         store(place / "vae.pt", 1, vae_stage.load(work, CPU))
         for stop in stops:
-            vae = vae_stage.train(plan, place, CPU, pool=pool, stop_at=stop)
+            vae = vae_stage.train(plan, place, CPU, pool=pool, stop_at=stop, precision=precision)
         state: dict[str, Any] = vae.decoder.state_dict()
         return state
 

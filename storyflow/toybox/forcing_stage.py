@@ -7,7 +7,8 @@ the transformer is also asked what its tokens show (`auxiliary.py`).
 
 Each latent frame may have a noise level of its own (Diffusion Forcing, arXiv 2407.01392). Most
 windows are synchronous, as inference is by default: history first, clean or with the little noise
-of `history_noise`, then free frames that share one level. The velocity is noise minus data
+of `history_noise`, in half of the batches as the transformer itself would have painted it
+(`own_history.py`), then free frames that share one level. The velocity is noise minus data
 (Flow Matching, arXiv 2210.02747). A tenth of the captions is empty or a negative prompt, for
 classifier-free guidance (arXiv 2207.12598). The text encoder comes from stage `text` and learns on
 at a small rate.
@@ -31,6 +32,8 @@ from storyflow.toybox.batched import Block, compiled, velocities
 from storyflow.toybox.checkpoint import Log, restore, store
 from storyflow.toybox.latents import Encoded, LatentSet
 from storyflow.toybox.muon import Muon
+from storyflow.toybox.own_history import repainted
+from storyflow.toybox.windows import NAMES, STILLS
 from storyflow.toybox.wordings import Wordings
 from storyflow.toybox.world import Scene
 
@@ -77,8 +80,7 @@ class Phase:
     matrices: float = 3.0
 
 
-EVERYTHING = ("still", "short", "long")
-PICTURES = Phase(1500, (Shape(1, 64, 1.0, 3.0),), ("still",), 1e-3, 1e-3)
+PICTURES = Phase(1500, (Shape(1, 64, 1.0, 3.0),), (STILLS.name,), 1e-3, 1e-3)
 FILMS = Phase(
     6000,
     (
@@ -87,7 +89,7 @@ FILMS = Phase(
         Shape(13, 5, 0.20, 5.0),
         Shape(25, 3, 0.33, 5.0),
     ),
-    EVERYTHING,
+    NAMES,
     1e-3,
     1e-3,
 )
@@ -98,12 +100,14 @@ the end. A training that is to go on longer starts again before it."""
 
 @dataclass(frozen=True)
 class ForcingPlan:
-    """The phases, and what they share; `auxiliary` is how much that task's error counts."""
+    """The phases, and what they share; `auxiliary` is how much that task's error counts, `own` in
+    what share of the batches of windows histories are the transformer's own."""
 
     phases: tuple[Phase, ...] = (PICTURES, FILMS, CALM)
     warm: int = 200
     average: float = 0.998
     auxiliary: float = 0.3
+    own: float = 0.5
     seed: int = 2
 
     @property
@@ -360,6 +364,9 @@ class Trainer:
             group["lr"] = rate * phase.matrices
         for group in self.adam.param_groups:
             group["lr"] = rate
+        rng = np.random.default_rng([self.plan.seed, 7, number])
+        if batch.data.shape[2] > HISTORY and rng.random() < self.plan.own:
+            batch = self.lived(batch, rng)
         loss, auxiliary = losses_of(self.transformer, self.head, batch, self.block, self.precision)
         self.transformer.zero_grad(set_to_none=True)
         self.head.zero_grad(set_to_none=True)
@@ -373,6 +380,20 @@ class Trainer:
                 list(self.average.parameters()), list(self.transformer.parameters()), 1 - keep
             )
         return float(loss.detach()), float(auxiliary.detach())
+
+    def lived(self, batch: Batch, rng: _RNG) -> Batch:
+        """The batch with whole histories as the transformer paints them; where a window has no
+        whole history nothing changes."""
+        true, noise = batch.data[:, :, :HISTORY], batch.noise[:, :, :HISTORY]
+        text = batch.text, batch.lengths
+        own = repainted(self.transformer, true, *text, rng, self.block, self.precision)
+        part = (batch.levels[:, :HISTORY] / 1000)[:, None, :, None, None]
+        told = (batch.free[:, :HISTORY] == 0).all(dim=1).view(-1, 1, 1, 1, 1)
+        noisy = batch.noisy.clone()
+        noisy[:, :, :HISTORY] = torch.where(
+            told, own * (1 - part) + noise * part, noisy[:, :, :HISTORY]
+        )
+        return replace(batch, noisy=noisy)
 
     def store(self, path: Path, step: int) -> None:
         """Write a checkpoint, the average beside it."""

@@ -21,7 +21,7 @@ from storyflow.toybox import world
 from storyflow.toybox.codec import FastEncoder, fast_encoder
 from storyflow.toybox.encoding import encode_fast
 from storyflow.toybox.scene_map import scene_map
-from storyflow.toybox.windows import Portion, Stretch
+from storyflow.toybox.windows import NAMES, Portion, Stretch
 
 SEED = 3
 BATCH = 64
@@ -187,7 +187,7 @@ def figure_cells(stretch: Stretch, which: NDArray[np.integer[Any]]) -> NDArray[n
 class LatentSet:
     """The encoded stretches of a folder."""
 
-    def __init__(self, folder: Path, names: Iterable[str] = ("still", "short", "long")) -> None:
+    def __init__(self, folder: Path, names: Iterable[str] = NAMES) -> None:
         self.items: dict[str, list[Encoded]] = {name: [] for name in names}
         for name, items in self.items.items():
             for path in sorted(folder.glob(f"{name}*.npz")):

@@ -84,6 +84,7 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
     plan = forcing_stage.ForcingPlan().longer(longer).further(given.further)
     portions = [replace(portion, count=portion.count * given.more) for portion in PORTIONS]
     painting = vae_stage.DecoderPlan().longer(longer)
+    precision = torch.bfloat16 if given.bfloat16 else torch.float32
     start = None
     if given.start is not None:
         start = begin.from_folder(given.start, work)
@@ -108,11 +109,11 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
             stop_at=given.until,
             processes=given.processes,
             fused=given.fuse,
-            precision=torch.bfloat16 if given.bfloat16 else torch.float32,
+            precision=precision,
             start=start,
         )
     if "decoder" in stages:
-        vae_stage.train(painting, work, device, stop_at=given.until)
+        vae_stage.train(painting, work, device, stop_at=given.until, precision=precision)
     if "forcing" in stages or "decoder" in stages:
         export(work, plan, given.out or work / "weights")
 

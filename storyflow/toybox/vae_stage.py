@@ -81,10 +81,12 @@ def train(
     *,
     pool: Pool | None = None,
     stop_at: int | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Any:
     """Train (or go on training) the decoder of `work`'s VAE; returns the VAE.
 
-    Step n is a function of the seed and n: a run that is stopped goes on exactly.
+    Convolutions multiply in `precision`. Step n is a function of the seed and n: a run that is
+    stopped goes on exactly.
     """
     vae = load(work, device)
     pool = pool or Pool.read(work / "drawn", plan.pool, plan.seed)
@@ -111,7 +113,9 @@ def train(
         clips, codes = _crops(plan, step, pool, latents, rng)
         noise = torch.from_numpy(rng.standard_normal(codes.shape, dtype=np.float32))
         share = torch.from_numpy(rng.random(len(codes), dtype=np.float32)).view(-1, 1, 1, 1, 1)
-        rebuilt = painter((codes + plan.grain * share * noise).to(device), coarse=coarse)
+        low = precision != torch.float32
+        with torch.autocast(device.type, dtype=precision if low else None, enabled=low):
+            rebuilt = painter((codes + plan.grain * share * noise).to(device), coarse=coarse)
         wanted = to_model(clips).to(device)
         count = importance(wanted, plan.figures)
         if coarse:

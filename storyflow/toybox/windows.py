@@ -2,7 +2,9 @@
 
 A stretch is drawn once. Of each, every window that begins at a multiple of four frames can be used,
 since a latent depends on its own frames only; a window's first frame is a latent of its own, as in
-inference. Some stretches turn: the action changes after 17 frames of some window's history.
+inference. Some stretches turn: the action changes after 17 frames of some window's history. Others
+lie where the later segments of a long shot lie: figures have left and come back, cameras have come
+to rest.
 """
 
 from __future__ import annotations
@@ -48,23 +50,32 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Portion:
-    """So many stretches of one length; `shard` of them in a file."""
+    """So many stretches of one length; `shard` of them in a file. With `latest` they don't turn and
+    begin anywhere up to that frame."""
 
     name: str
     count: int
     frames: int
     shard: int
+    latest: int | None = None
 
     def stretches(self, seed: int) -> Iterator[Stretch]:
         """The portion's stretches; number n is the same however many there are."""
         for i in range(self.count):
-            yield _stretch(seed * 10_000_000 + i, self.frames)
+            number = seed * 10_000_000 + i
+            if self.latest is None:
+                yield _stretch(number, self.frames)
+            else:
+                yield _late(number, self.frames, self.latest)
 
 
 STILLS: Final = Portion("still", 40_000, 1, 2000)
 SHORT: Final = Portion("short", 2000, 49, 50)
 LONG: Final = Portion("long", 500, 97, 25)
-PORTIONS: Final = (STILLS, SHORT, LONG)
+LATE: Final = Portion("late", 500, 97, 25, latest=720)
+"""Up to the last segment of ten."""
+PORTIONS: Final = (STILLS, SHORT, LONG, LATE)
+NAMES: Final = tuple(portion.name for portion in PORTIONS)
 
 
 def _stretch(number: int, frames: int) -> Stretch:
@@ -78,3 +89,8 @@ def _stretch(number: int, frames: int) -> Stretch:
     start = int(rng.integers(0, 100))
     after = HISTORY_FRAMES + 4 * int(rng.integers(0, (frames - 1) // 4 - 6))
     return Stretch(seed, "turn", start, frames, start + after)
+
+
+def _late(number: int, frames: int, latest: int) -> Stretch:
+    start = int(np.random.default_rng([number, 6, frames]).integers(1, latest + 1))
+    return Stretch(number * 100 + frames + 1, "going", start, frames)

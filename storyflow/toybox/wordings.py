@@ -17,9 +17,9 @@ from torch import Tensor
 
 from storyflow.prompts.negative import NEGATIVE
 from storyflow.toybox import architecture, captions
-from storyflow.toybox.windows import Portion
+from storyflow.toybox.windows import LATE, STILLS, Portion
 
-COPIES: Final = {"still": 2}
+COPIES: Final = {STILLS.name: 2}
 """Wordings of a stretch and action, where not `MOVING`."""
 MOVING: Final = 8
 EMPTY: Final = "empty"
@@ -60,7 +60,7 @@ class Wordings:
 
 def parts_of(portion: str) -> int:
     """How many actions a stretch of a portion can have."""
-    return 1 if portion == "still" else 2
+    return 1 if portion in (STILLS.name, LATE.name) else 2
 
 
 def pad(texts: list[NDArray[np.float16]]) -> tuple[Tensor, Tensor]:
