@@ -162,7 +162,7 @@ def test_a_history_is_painted_in_one_step_from_noise(data: LatentSet) -> None:
     part = torch.tensor(rng.uniform(*LEVELS, 2), dtype=torch.float32).view(2, 1, 1, 1, 1)
     noise = torch.from_numpy(rng.standard_normal(history.shape, dtype=np.float32))
     torch.testing.assert_close(silent, history * (1 - part) + noise * part)
-    with torch.no_grad():  # One that knows the way back gives the history.
+    with torch.no_grad():  # One that says a velocity of 0.25 takes that much back.
         learner.transformer.proj_out.bias.fill_(0.25)
     said = repainted(learner.transformer, history, text, lengths, np.random.default_rng(3))
     torch.testing.assert_close(said, silent - 0.25 * part)
