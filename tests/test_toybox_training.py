@@ -16,7 +16,6 @@ from storyflow.toybox import (
     begin,
     code_stage,
     codec,
-    forcing_stage,
     latents,
     text_stage,
     train,
@@ -25,20 +24,11 @@ from storyflow.toybox import (
     wordings,
 )
 from storyflow.toybox.batched import velocities
+from storyflow.toybox.batches import Batches, _places
 from storyflow.toybox.checkpoint import store
 from storyflow.toybox.encoding import encode_fast
-from storyflow.toybox.forcing_stage import (
-    Batches,
-    ForcingPlan,
-    Phase,
-    Shape,
-    Trainer,
-    _places,
-    averaged,
-    head_for,
-    losses_of,
-    prepare,
-)
+from storyflow.toybox.forcing_plan import ForcingPlan, Phase, Shape
+from storyflow.toybox.forcing_stage import Trainer, averaged, head_for, losses_of, prepare
 from storyflow.toybox.forcing_stage import train as train_forcing
 from storyflow.toybox.latents import LatentSet
 from storyflow.toybox.muon import orthogonal
@@ -119,8 +109,8 @@ def test_what_is_learned_last_is_shown_more_often(
 ) -> None:
     scenes = [item.stretch.scene() for item in data.items["short"]]
     camera, action, first = scenes[3].camera, scenes[3].actions(0)[0], scenes[3].figures[0]
-    monkeypatch.setattr(forcing_stage, "MOVES_OFTEN", {camera: 3, action: 2})
-    monkeypatch.setattr(forcing_stage, "FIGURES_OFTEN", {first.shape: 2, first.colour: 5})
+    monkeypatch.setattr("storyflow.toybox.batches.MOVES_OFTEN", {camera: 3, action: 2})
+    monkeypatch.setattr("storyflow.toybox.batches.FIGURES_OFTEN", {first.shape: 2, first.colour: 5})
     figures = [
         (2 if scene.figures[0].shape == first.shape else 1)
         * (5 if scene.figures[0].colour == first.colour else 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from storyflow.toybox import architecture
 from storyflow.toybox.batched import Block, velocities
+from storyflow.toybox.precision import multiplied_in
 
 LEVELS: Final = (0.15, 0.6)
 """How much noise covers a history; the sampler's last step of twelve begins at 0.42."""
@@ -34,14 +35,13 @@ def repainted(
 ) -> Tensor:
     """Histories [b, 16, f, 8, 12] as the transformer paints them, each from a noise level of its
     own; `text` [b, tokens, 128] and `lengths` [b] are their captions."""
-    kind, low = history.device.type, precision != torch.float32
     levels = torch.from_numpy(rng.uniform(*LEVELS, len(history)).astype(np.float32))
     noise = torch.from_numpy(rng.standard_normal(history.shape, dtype=np.float32))
     levels, noise = levels.to(history.device), noise.to(history.device)
     part = levels.view(-1, 1, 1, 1, 1)
     noisy = history * (1 - part) + noise * part
     steps = (1000 * levels).round().long()[:, None].expand(-1, history.shape[2])
-    with torch.autocast(kind, dtype=precision if low else None, enabled=low):
+    with multiplied_in(precision, history.device):
         said, _ = velocities(
             transformer, noisy, steps, text, lengths, architecture.TEXT_TOKENS, block
         )

@@ -7,7 +7,8 @@ Seven stages, each of which goes on where it was stopped:
 3. `latents`: the training set is encoded;
 4. `text`: the text encoder learns what captions say (text_stage.py);
 5. `wordings`: captions of the training set are encoded (wordings.py);
-6. `forcing`: the transformer, from still pictures to films (forcing_stage.py);
+6. `forcing`: the transformer, from still pictures to films (forcing_plan.py, batches.py and
+   forcing_stage.py);
 7. `decoder`: the VAE's decoder (vae_stage.py); it may run beside the others, in a process with
    `--stage decoder`.
 
@@ -47,6 +48,7 @@ from storyflow.toybox import (
     vae_stage,
     wordings,
 )
+from storyflow.toybox.forcing_plan import ForcingPlan
 from storyflow.toybox.latents import LatentSet
 from storyflow.toybox.windows import PORTIONS
 
@@ -81,7 +83,7 @@ def run(given: argparse.Namespace, stages: tuple[str, ...] | list[str]) -> None:
     """The stages in their order; where both networks are there, the folder is written."""
     work, device = given.work, device_of(given.device)
     longer = given.longer
-    plan = forcing_stage.ForcingPlan().longer(longer).further(given.further)
+    plan = ForcingPlan().longer(longer).further(given.further)
     portions = [replace(portion, count=portion.count * given.more) for portion in PORTIONS]
     painting = vae_stage.DecoderPlan().longer(longer)
     precision = torch.bfloat16 if given.bfloat16 else torch.float32
@@ -129,7 +131,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def export(work: Path, plan: forcing_stage.ForcingPlan, folder: Path) -> None:
+def export(work: Path, plan: ForcingPlan, folder: Path) -> None:
     """Write the Diffusers folder in bfloat16 from the work folder's checkpoints."""
     vae = vae_stage.load(work, torch.device("cpu"))
     write(vae, forcing_stage.averaged(plan, work), text_stage.load(work), folder)

@@ -33,6 +33,7 @@ from storyflow.toybox.encoding import encode_fast
 from storyflow.toybox.measure import psnr
 from storyflow.toybox.pictures import Pool, cosine, importance, to_model, to_pixels
 from storyflow.toybox.planes import flatten
+from storyflow.toybox.precision import multiplied_in
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ def train(
         clips, codes = _crops(plan, step, pool, latents, rng)
         noise = torch.from_numpy(rng.standard_normal(codes.shape, dtype=np.float32))
         share = torch.from_numpy(rng.random(len(codes), dtype=np.float32)).view(-1, 1, 1, 1, 1)
-        low = precision != torch.float32
-        with torch.autocast(device.type, dtype=precision if low else None, enabled=low):
+        with multiplied_in(precision, device):
             rebuilt = painter((codes + plan.grain * share * noise).to(device), coarse=coarse)
         wanted = to_model(clips).to(device)
         count = importance(wanted, plan.figures)
