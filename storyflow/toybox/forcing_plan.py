@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from storyflow.toybox.windows import NAMES, STILLS
+from storyflow.toybox.windows import LONG, NAMES, STILLS
 
 
 class Shape(NamedTuple):
@@ -28,7 +28,8 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """`steps` on windows of `shapes`; `portions` name the parts of the data.
+    """`steps` on windows of `shapes`; `portions` name the parts of the data, twice what is used twice
+    as often.
 
     The rate goes from `rate` to `end`. Where figures are, errors count up to `figures` times, the
     less noise the more: where all is noise, a figure can't be told yet, and asking for it there
@@ -49,12 +50,12 @@ PICTURES = Phase(1500, (Shape(1, 64, 1.0, 3.0),), (STILLS.name,), 1e-3, 1e-3)
 FILMS = Phase(
     6000,
     (
-        Shape(1, 64, 0.25, 3.0),
-        Shape(7, 9, 0.22, 5.0),
-        Shape(13, 5, 0.20, 5.0),
-        Shape(25, 3, 0.33, 5.0),
+        Shape(1, 64, 0.17, 3.0),
+        Shape(7, 9, 0.21, 5.0),
+        Shape(13, 5, 0.21, 5.0),
+        Shape(25, 3, 0.41, 5.0),
     ),
-    NAMES,
+    (*NAMES, LONG.name),
     1e-3,
     1e-3,
 )
