@@ -26,11 +26,20 @@ HISTORY = 5
 """Latent frames of history: 17 frames."""
 
 _RNG = np.random.Generator
-MOVES_OFTEN = {"pan left": 3, "pan right": 3, "zoom in": 2, "zoom out": 3, "swap": 3, "circle": 2}
-FIGURES_OFTEN = {"square": 2, "red": 2}
-"""How often stretches with these camera moves and actions, and with these shapes and colours of the
-first figure, are used where others are used once: they are learned last. A pan moves a few edges, a
-small part of the error; a tilt moves the horizon."""
+MOVES_OFTEN = {
+    "pan left": 2,
+    "pan right": 2,
+    "zoom in": 3,
+    "zoom out": 4,
+    "swap": 3,
+    "circle": 3,
+    "bounce": 2,
+}
+SHAPES_OFTEN = {"square": 3}
+PAIRS_OFTEN = 2
+"""How often stretches with these camera moves and actions, with these shapes of the first figure
+and with two figures are used where others are used once: they are learned last. A pan moves a few
+edges, a small part of the error; a tilt moves the horizon. A zoom changes every motion in it."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,9 @@ class Batches:
 
 
 def _often(scene: Scene, *, moving: bool) -> int:
-    first = scene.figures[0]
-    figures = FIGURES_OFTEN.get(first.shape, 1) * FIGURES_OFTEN.get(first.colour, 1)
+    figures = SHAPES_OFTEN.get(scene.figures[0].shape, 1)
+    if len(scene.figures) > 1:
+        figures *= PAIRS_OFTEN
     if not moving:
         return figures
     return figures * MOVES_OFTEN.get(scene.camera, 1) * MOVES_OFTEN.get(scene.actions(0)[0], 1)

@@ -28,8 +28,8 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """`steps` on windows of `shapes`; `portions` name the parts of the data, twice what is used twice
-    as often.
+    """`steps` on windows of `shapes`; `portions` name the parts of the data, twice what is used
+    twice as often.
 
     The rate goes from `rate` to `end`. Where figures are, errors count up to `figures` times, the
     less noise the more: where all is noise, a figure can't be told yet, and asking for it there
