@@ -1,8 +1,7 @@
-"""What docs/forcing.md says is true: its snippet runs, its table and its picture are current."""
+"""What docs/forcing.md says is true: its snippet runs and its table is current."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -39,14 +38,6 @@ def memory_table() -> list[str]:
 def test_the_memory_table_is_what_the_engine_predicts() -> None:
     missing = [line for line in memory_table() if line not in PAGE]
     assert not missing, "docs/forcing.md lacks:\n" + "\n".join(missing)
-
-
-def test_the_schedules_are_drawn_as_they_are() -> None:
-    spec = importlib.util.spec_from_file_location("draw_schedules", DOCS / "draw_schedules.py")
-    assert spec is not None and spec.loader is not None
-    drawing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(drawing)
-    assert drawing.draw() == (DOCS / "schedules.svg").read_text(encoding="utf-8")
 
 
 def test_every_setting_of_the_sampler_and_the_engine_is_told() -> None:

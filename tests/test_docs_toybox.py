@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -12,15 +11,6 @@ from diffusers import DiffusionPipeline
 from storyflow.toybox.folder import weights
 
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-def test_the_links_losses_are_drawn_as_they_are() -> None:
-    path = DOCS / "draw_toybox_links.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    drawing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(drawing)
-    assert drawing.draw() == (DOCS / "toybox-links.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", ["docs/toybox.md", "the model card"])

@@ -55,6 +55,7 @@ FILMS = Phase(
         Shape(13, 5, 0.21, 5.0),
         Shape(25, 3, 0.41, 5.0),
     ),
+    # Most shots begin from nothing, and few windows do.
     (*NAMES, LONG.name),
     1e-3,
     1e-3,
