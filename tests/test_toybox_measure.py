@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 
 from storyflow.toybox import measure, scenes, world
 from storyflow.toybox.measure import Reading
+from storyflow.toybox.shapes import SHAPES
 from storyflow.toybox.world import Scene
 
 CLIPS = 14
@@ -69,6 +71,22 @@ def test_the_action_of_a_trembling_figure_is_read(
     found = measure.read(clip).of(scene.figures[0].colour)
     assert found is not None
     assert found.action == scene.actions(0)[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("wide, high, spur", [(1.35, 1, 0), (1, 1.25, 0), (0.8, 1, 0), (1, 1, 5)])
+def test_an_oblong_figure_or_one_with_a_spur_keeps_its_shape(
+    shape: str, wide: float, high: float, spur: int
+) -> None:
+    """As a model may paint it: nobody takes an oblong square for a circle."""
+    figure = world.Figure(shape, "red", 11.0, 40.2, 30.3)
+    still = Scene(1, (figure,), (world.Turn(0, ("rest",)),), "snow", "day", "static")
+    drawn = measure.colours_of(world.draw(still, 1))[0] == tuple(world.COLOURS).index("red")
+    stretch = np.float32([[wide, 0, 40 - 40 * wide], [0, high, 30 - 30 * high]])
+    mask = cv2.warpAffine(drawn.astype(np.float32), stretch, (world.WIDTH, world.HEIGHT)) > 0.5
+    rows, columns = np.nonzero(mask)
+    mask[int(rows.mean()), columns.max() : columns.max() + spur] = True
+    assert measure.shape_of(mask[None]) == shape
 
 
 @pytest.mark.filterwarnings("error")
