@@ -164,7 +164,7 @@ def _framed(mask: Mask, size: int = 28) -> NDArray[np.float32]:
     rows, columns = np.nonzero(mask)
     steps = ((np.arange(size) + 0.5) / size - 0.5) * 5
     across, along = np.meshgrid(
-        columns.mean() + steps * max(columns.std(), 0.5), rows.mean() + steps * max(rows.std(), 0.5)
+        columns.mean() + steps * columns.std(), rows.mean() + steps * rows.std()
     )
     framed = cv2.remap(
         mask.astype(np.float32),

@@ -73,7 +73,7 @@ class DecoderPlan:
     def resumed(self) -> DecoderPlan:
         """More steps for a trained decoder, at half the rate, mostly on whole pictures, less grain.
 
-        Films of a trained transformer read alike with either; true latents are painted sharper.
+        Films of a trained transformer read alike with either grain (docs/toybox.md).
         """
         return replace(self, coarse=0, whole=2 * self.steps // 3, rate=self.rate / 2, grain=0.1)
 
