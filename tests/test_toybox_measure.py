@@ -73,6 +73,26 @@ def test_the_action_of_a_trembling_figure_is_read(
     assert found.action == scene.actions(0)[0]
 
 
+@pytest.mark.parametrize("times", [0.8, 1.25])
+@pytest.mark.parametrize("number", [3, 9, 22, 45, 59])
+def test_a_figure_that_changes_size_on_its_way_is_on_its_way(
+    number: int, times: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model's figures swell and dwindle; who goes up and shrinks by a fifth goes up."""
+    scene, steady = scenes.sample(7_000_000 + number), world.tracks
+
+    def swelling(scene: Scene, frames: int) -> world.Tracks:
+        where = steady(scene, frames)
+        return replace(where, radius=where.radius * np.geomspace(1, times, frames))
+
+    monkeypatch.setattr(world, "tracks", swelling)
+    clip = world.draw(scene, 97)
+    monkeypatch.undo()
+    found = measure.read(clip).of(scene.figures[0].colour)
+    assert found is not None
+    assert found.action == scene.actions(0)[0]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("wide, high, spur", [(1.35, 1, 0), (1, 1.25, 0), (0.8, 1, 0), (1, 1, 5)])
 def test_an_oblong_figure_or_one_with_a_spur_keeps_its_shape(

@@ -22,9 +22,14 @@ from storyflow.toybox.world import CAMERAS, COLOURS, LIGHTS, Figure, Scene, Turn
 Clip = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
+Track = tuple[Numbers, Numbers, Numbers]
+"""Of a figure: x, y and area in every frame, NaN where it is not seen."""
 
 SMALLEST_AREA: Final = 24
 """Pixels of one colour below which no figure is seen in a frame."""
+
+GROWTH: Final = 0.45
+"""By what a medium shot's figure that grows or shrinks does so in 97 frames, as a logarithm."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def _held(mask: Mask) -> Mask:
     return held
 
 
-def track(mask: Mask) -> tuple[Numbers, Numbers, Numbers]:
+def track(mask: Mask) -> Track:
     """Centre and area per frame; NaN where too little is seen."""
     area = mask.sum(axis=(1, 2)).astype(np.float64)
     seen = np.where(area > SMALLEST_AREA, area, np.nan)
@@ -282,55 +287,39 @@ def camera_of(clip: Clip, labels: NDArray[np.int8]) -> str:
     return f"{move} {ways[move][0 if rates[move] > 0 else 1]}"
 
 
-def action_of(
-    track: tuple[Numbers, Numbers, Numbers],
-    others: list[tuple[Numbers, Numbers, Numbers]],
-    camera: str,
-) -> str | None:
+def action_of(track: Track, others: list[Track], camera: str) -> str | None:
     """What a figure does, from its track; None where it is hardly seen."""
     x, y, area = track
     seen = np.isfinite(x)
     if seen.sum() < 12:
         return None
-    whole = seen & (area > 0.75 * np.nanpercentile(area, 50)) if "zoom" not in camera else seen
     size = np.sqrt(area)
     if "zoom" in camera:
         zoom = size / np.nanmedian(size)
         x = world.WIDTH / 2 + (x - world.WIDTH / 2) / zoom
         y = world.HEIGHT / 2 + (y - world.HEIGHT / 2) / zoom
+        whole, grown = seen, 0.0
+    else:
+        whole = seen & (area > 0.75 * np.nanpercentile(area, 50))
+        grown = _growth(size, _inside(track, others))
     if others and _swapped(track, others[0]):
         return "swap"
-    inside = (
-        seen
-        & (x > 0.6 * size)
-        & (x < world.WIDTH - 0.6 * size)
-        & (y > 0.6 * size)
-        & (y < world.HEIGHT - 0.6 * size)
-    )
-    for other in others:
-        # Half hidden is not half as large.
-        apart = np.hypot(track[0] - other[0], track[1] - other[1])
-        inside &= ~(apart < 1.0 * (np.sqrt(np.nanmedian(area)) + np.sqrt(np.nanmedian(other[2]))))
-    if "zoom" not in camera and (grown := _growth(size, inside)) is not None:
-        return grown
-    across_at, along_at = _course(x, whole), _course(y, whole)
-    loops = min(_swing(each, world.LOOP_FRAMES) for each in (across_at, along_at))
+    across, along = _course(x, whole), _course(y, whole)
+    loops = min(_swing(each, world.LOOP_FRAMES) for each in (across, along))
     if loops > 2.4 and not others_cross(track, others):
         return "circle"
-    speed_x, speed_y = _speed(across_at), _speed(along_at)
-    if _swing(along_at, world.HOP_FRAMES) > 1.8 and abs(speed_x) < 0.3:
+    speed = _speed(across)
+    if _swing(along, world.HOP_FRAMES) > 1.8 and abs(speed) < 0.3:
         return "bounce"
-    across, along = speed_x / world.ACROSS, speed_y / world.ALONG
-    if max(abs(across), abs(along)) < 0.45:
-        return "rest"
-    if abs(across) > abs(along):
-        return "right" if across > 0 else "left"
-    return "down" if along > 0 else "up"
+    right, down = speed / world.ACROSS, _speed(along) / world.ALONG
+    grown /= GROWTH
+    # Each by what the world draws: who goes up and shrinks a little on the way goes up.
+    strengths = dict(right=right, left=-right, down=down, up=-down, grow=grown, shrink=-grown)
+    action = max(strengths, key=lambda name: strengths[name])
+    return action if strengths[action] > 0.45 else "rest"
 
 
-def others_cross(
-    track: tuple[Numbers, Numbers, Numbers], others: list[tuple[Numbers, Numbers, Numbers]]
-) -> bool:
+def others_cross(track: Track, others: list[Track]) -> bool:
     """Whether another figure passes in front of this one, which makes its centre seem to sway."""
     if not others:
         return False
@@ -338,20 +327,30 @@ def others_cross(
     return bool(np.nanmin(apart) < 0.6 * np.sqrt(np.nanmedian(track[2])))
 
 
-def _growth(size: Numbers, inside: NDArray[np.bool_]) -> str | None:
+def _inside(track: Track, others: list[Track]) -> NDArray[np.bool_]:
+    """Frames in which a figure is wholly in the picture and none is before it: half hidden is not
+    half as large."""
+    x, y, area = track
+    size = np.sqrt(area)
+    inside = np.isfinite(x)
+    for at, side in ((x, world.WIDTH), (y, world.HEIGHT)):
+        inside &= (at > 0.6 * size) & (at < side - 0.6 * size)
+    for other in others:
+        apart = np.hypot(x - other[0], y - other[1])
+        inside &= ~(apart < 1.0 * (np.sqrt(np.nanmedian(area)) + np.sqrt(np.nanmedian(other[2]))))
+    return inside
+
+
+def _growth(size: Numbers, inside: NDArray[np.bool_]) -> float:
+    """How much larger a figure becomes, as a logarithm; 0 where it is hardly seen."""
     held = size[inside]
     if len(held) < 12:
-        return None
+        return 0.0
     tenth = max(3, len(held) // 8)
-    ratio = np.log(np.median(held[-tenth:]) / np.median(held[:tenth]))
-    if abs(ratio) < 0.22:
-        return None
-    return "grow" if ratio > 0 else "shrink"
+    return float(np.log(np.median(held[-tenth:]) / np.median(held[:tenth])))
 
 
-def _swapped(
-    one: tuple[Numbers, Numbers, Numbers], other: tuple[Numbers, Numbers, Numbers]
-) -> bool:
+def _swapped(one: Track, other: Track) -> bool:
     """Whether two figures went to each other's side, both of them."""
     both = np.flatnonzero(np.isfinite(one[0]) & np.isfinite(other[0]))
     if len(both) < 12:
