@@ -93,6 +93,19 @@ def test_a_figure_that_changes_size_on_its_way_is_on_its_way(
     assert found.action == scene.actions(0)[0]
 
 
+def test_a_figure_that_grows_beside_another_grows() -> None:
+    """They are 35 pixels apart and would touch at 28, so none hides the other."""
+    growing = world.Figure("circle", "orange", 8.0, 67.0, 37.0)
+    beside = world.Figure("circle", "yellow", 7.0, 32.0, 38.0)
+    turn = world.Turn(0, ("grow", "rest"))
+    scene = Scene(1, (growing, beside), (turn,), "snow", "night", "static")
+    seen = measure.read(world.draw(scene, 97))
+    assert {each.colour: each.action for each in seen.figures} == {
+        "orange": "grow",
+        "yellow": "rest",
+    }
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("wide, high, spur", [(1.35, 1, 0), (1, 1.25, 0), (0.8, 1, 0), (1, 1, 5)])
 def test_an_oblong_figure_or_one_with_a_spur_keeps_its_shape(

@@ -28,6 +28,9 @@ Track = tuple[Numbers, Numbers, Numbers]
 SMALLEST_AREA: Final = 24
 """Pixels of one colour below which no figure is seen in a frame."""
 
+TOUCHING: Final = 0.8
+"""Figures less apart than this by the sum of their areas' square roots may hide one another. A
+circle's edge is 0.65 of its root away, a star's points and a triangle's corners a whole one."""
 GROWTH: Final = 0.45
 """By what a medium shot's figure that grows or shrinks does so in 97 frames, as a logarithm."""
 
@@ -337,7 +340,7 @@ def _inside(track: Track, others: list[Track]) -> NDArray[np.bool_]:
         inside &= (at > 0.6 * size) & (at < side - 0.6 * size)
     for other in others:
         apart = np.hypot(x - other[0], y - other[1])
-        inside &= ~(apart < 1.0 * (np.sqrt(np.nanmedian(area)) + np.sqrt(np.nanmedian(other[2]))))
+        inside &= ~(apart < TOUCHING * (size + np.sqrt(other[2])))
     return inside
 
 
