@@ -122,6 +122,26 @@ def test_an_oblong_figure_or_one_with_a_spur_keeps_its_shape(
     assert measure.shape_of(mask[None]) == shape
 
 
+@pytest.mark.parametrize("stain", ["rim", "specks", "band"])
+def test_a_stain_in_a_figure_s_colour_is_no_figure(stain: str) -> None:
+    """A model's orange figure may have a yellow rim, its dusk purple in it."""
+    figure = world.Figure("circle", "orange", 12.0, 48.0, 36.0)
+    still = Scene(1, (figure,), (world.Turn(0, ("rest",)),), "snow", "day", "static")
+    clip = world.draw(still, 25)
+    rows, columns = np.mgrid[: world.HEIGHT, : world.WIDTH]
+    away = np.hypot(rows - 35.5, columns - 47.5)
+    stained = {
+        "rim": (away > 13) & (away < 14.5) & (columns < 48),
+        "specks": (rows < 24) & (rows % 6 < 2) & (columns % 6 < 2),
+        "band": (rows < 4) & (columns < 60),
+    }[stain]
+    clip[:, stained] = world.COLOURS["yellow"]
+    seen = measure.read(clip)
+    assert [(each.colour, each.shape, each.action) for each in seen.figures] == [
+        ("orange", "circle", "rest")
+    ]
+
+
 @pytest.mark.filterwarnings("error")
 def test_figures_that_follow_each_other_are_read_apart() -> None:
     one = scenes.sample(880_000)

@@ -28,6 +28,9 @@ Track = tuple[Numbers, Numbers, Numbers]
 SMALLEST_AREA: Final = 24
 """Pixels of one colour below which no figure is seen in a frame."""
 
+COMPACT: Final = 0.08
+"""The least part of the square around it that a figure covers. A star covers a third; what is left
+of a figure that goes out of the picture less, but more than a rim or a band in the sky."""
 TOUCHING: Final = 0.8
 """Figures less apart than this by the sum of their areas' square roots may hide one another. A
 circle's edge is 0.65 of its root away, a star's points and a triangle's corners a whole one."""
@@ -66,11 +69,10 @@ def read(clip: Clip) -> Reading:
     labels = colours_of(clip)
     camera = camera_of(clip, labels)
     place, light = place_of(clip, labels)
-    names = _present(labels)
-    masks = [_held(labels == tuple(COLOURS).index(name)) for name in names]
-    tracks = [track(mask) for mask in masks]
+    found = _present(labels)
+    tracks = [track(mask) for mask in found.values()]
     figures = []
-    for i, (name, mask) in enumerate(zip(names, masks, strict=True)):
+    for i, (name, mask) in enumerate(found.items()):
         others = [other for j, other in enumerate(tracks) if j != i and _together(tracks[i], other)]
         action = action_of(tracks[i], others, camera)
         figures.append(SeenFigure(name, shape_of(mask), action, *tracks[i]))
@@ -99,28 +101,41 @@ def colours_of(clip: Clip) -> NDArray[np.int8]:
     return labels
 
 
-def _present(labels: NDArray[np.int8]) -> list[str]:
-    """The one or two colours that figures have, by area."""
-    areas = [(labels == i).sum(axis=(1, 2)) for i in range(len(COLOURS))]
-    usual = [float(np.percentile(area, 70)) for area in areas]
-    order = np.argsort(usual)[::-1][:2]
-    return [
-        tuple(COLOURS)[i]
-        for rank, i in enumerate(order)
-        if usual[i] > SMALLEST_AREA and (rank == 0 or usual[i] > 0.04 * usual[order[0]])
-    ]
+def _present(labels: NDArray[np.int8]) -> dict[str, Mask]:
+    """The masks of the one or two colours that figures have, the largest first."""
+    masks = {name: _held(labels == i) for i, name in enumerate(COLOURS)}
+    usual = {name: float(np.percentile(mask.sum(axis=(1, 2)), 70)) for name, mask in masks.items()}
+    order = sorted(masks, key=lambda name: -usual[name])[:2]
+    least = max(SMALLEST_AREA, 0.04 * usual[order[0]])
+    return {name: masks[name] for name in order if usual[name] > least}
 
 
 def _held(mask: Mask) -> Mask:
-    """The mask without what is far from most of it: soft edges of another figure, say."""
-    held = mask.copy()
-    for frame in held:
+    """What is near the largest compact blob of every frame; nothing where none is compact.
+
+    A band in the sky or a rim around a figure has a figure's colour and is none, and so are specks
+    of another figure's soft edges.
+    """
+    import cv2
+
+    held = np.zeros_like(mask)
+    for frame, kept in zip(mask, held, strict=True):
+        if frame.sum() <= SMALLEST_AREA:
+            continue
+        joined = cv2.dilate(frame.astype(np.uint8), np.ones((3, 3), np.uint8))
+        _, blobs, boxes, _ = cv2.connectedComponentsWithStats(joined)
+        areas = np.bincount(blobs[frame], minlength=len(boxes))
+        extent = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) - 2
+        areas[areas < COMPACT * extent**2] = 0
+        best = int(areas.argmax())
+        if areas[best] == 0:
+            continue
         rows, columns = np.nonzero(frame)
-        if len(rows):
-            limit = 1.45 * np.sqrt(len(rows)) + 1
-            far = np.abs(rows - np.median(rows)) > limit
-            far |= np.abs(columns - np.median(columns)) > limit
-            frame[rows[far], columns[far]] = False
+        inside = blobs[rows, columns] == best
+        limit = 1.45 * np.sqrt(areas[best]) + 1
+        near = np.abs(rows - np.median(rows[inside])) <= limit
+        near &= np.abs(columns - np.median(columns[inside])) <= limit
+        kept[rows[near], columns[near]] = True
     return held
 
 
