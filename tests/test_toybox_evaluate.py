@@ -24,7 +24,7 @@ def studio(*overrides: str) -> Studio:
 def test_a_part_prints_its_counts_and_writes_a_row_per_film(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "films.csv"
+    out = tmp_path / "answers" / "films.csv"
     asked = ["--part", "films", "--first", "2", "--count", "1", "--set", FAST]
     evaluate.main([*asked, "--out", str(out)])
     assert "colour: " in capsys.readouterr().out
@@ -70,3 +70,12 @@ def test_no_question_is_refused(asked: list[str], capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         evaluate.main(["--part", "films", *asked])
     assert f"{asked[0]} {asked[1]}" in capsys.readouterr().err
+
+
+def test_where_no_row_can_be_written_no_film_is_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "Studio", None)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--part", "films", "--out", str(tmp_path)])
+    assert f"--out {tmp_path} can't be written: Is a directory" in capsys.readouterr().err

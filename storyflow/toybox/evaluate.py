@@ -205,6 +205,12 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.first < 0 or given.count < 1:
         parser.error(f"--first {given.first} --count {given.count} asks for no question")
+    if given.out is not None:
+        try:
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            given.out.open("a", encoding="utf-8").close()
+        except OSError as error:
+            parser.error(f"--out {given.out} can't be written: {error.strerror}")
     try:
         rows = [asdict(answer) for answer in _answers(given)]
     except StoryflowError as error:
