@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -51,26 +52,32 @@ def test_actions_are_read(pairs: list[Pair]) -> None:
             assert found.action == action
 
 
+def action_where(
+    scene: Scene, moved: Callable[[world.Tracks], world.Tracks], monkeypatch: pytest.MonkeyPatch
+) -> str | None:
+    """What the first figure is read to do, in a clip whose tracks are changed before drawing."""
+    steady = world.tracks
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "tracks", lambda scene, frames: moved(steady(scene, frames)))
+        clip = world.draw(scene, 97)
+    found = measure.read(clip).of(scene.figures[0].colour)
+    return None if found is None else found.action
+
+
 @pytest.mark.parametrize("number", [5, 29, 46, 53, 63, 74])
 def test_the_action_of_a_trembling_figure_is_read(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two pixels back and forth every four frames, as a model's figures may do."""
     scene, source = scenes.sample(7_000_000 + number), np.random.default_rng(number)
-    steady = world.tracks
 
-    def trembling(scene: Scene, frames: int) -> world.Tracks:
-        where = steady(scene, frames)
-        noise = source.standard_normal((2, len(where.x), frames // 4 + 2)) * 2
+    def trembling(where: world.Tracks) -> world.Tracks:
+        figures, frames = where.x.shape
+        noise = source.standard_normal((2, figures, frames // 4 + 2)) * 2
         x, y = noise.repeat(4, axis=2)[..., :frames]
         return replace(where, x=where.x + x, y=where.y + y)
 
-    monkeypatch.setattr(world, "tracks", trembling)
-    clip = world.draw(scene, 97)
-    monkeypatch.undo()
-    found = measure.read(clip).of(scene.figures[0].colour)
-    assert found is not None
-    assert found.action == scene.actions(0)[0]
+    assert action_where(scene, trembling, monkeypatch) == scene.actions(0)[0]
 
 
 @pytest.mark.parametrize("times", [0.8, 1.25])
@@ -79,18 +86,13 @@ def test_a_figure_that_changes_size_on_its_way_is_on_its_way(
     number: int, times: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model's figures swell and dwindle; who goes up and shrinks by a fifth goes up."""
-    scene, steady = scenes.sample(7_000_000 + number), world.tracks
+    scene = scenes.sample(7_000_000 + number)
 
-    def swelling(scene: Scene, frames: int) -> world.Tracks:
-        where = steady(scene, frames)
-        return replace(where, radius=where.radius * np.geomspace(1, times, frames))
+    def swelling(where: world.Tracks) -> world.Tracks:
+        size = np.geomspace(1, times, where.radius.shape[1])
+        return replace(where, radius=where.radius * size)
 
-    monkeypatch.setattr(world, "tracks", swelling)
-    clip = world.draw(scene, 97)
-    monkeypatch.undo()
-    found = measure.read(clip).of(scene.figures[0].colour)
-    assert found is not None
-    assert found.action == scene.actions(0)[0]
+    assert action_where(scene, swelling, monkeypatch) == scene.actions(0)[0]
 
 
 def test_a_figure_that_grows_beside_another_grows() -> None:

@@ -1,6 +1,6 @@
 """Reads clips of the toy world back from their pixels: who, what they do, where, light and camera.
 
-Nothing is learned. Figures are found by their saturated colours, silhouettes are compared with
+Nothing is learned. Figures are compact blobs of saturated colours, silhouettes are compared with
 drawn ones, places with drawn backdrops, the camera is the motion of everything that is not a
 figure (Lucas and Kanade's least squares over the whole clip).
 """
@@ -125,6 +125,7 @@ def _held(mask: Mask) -> Mask:
         joined = cv2.dilate(frame.astype(np.uint8), np.ones((3, 3), np.uint8))
         _, blobs, boxes, _ = cv2.connectedComponentsWithStats(joined)
         areas = np.bincount(blobs[frame], minlength=len(boxes))
+        # Without the pixel on either side by which they were joined.
         extent = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) - 2
         areas[areas < COMPACT * extent**2] = 0
         best = int(areas.argmax())
